@@ -1,0 +1,47 @@
+"""Choices, mixtures and weight-entangled operations. Depends on torch alone."""
+
+from knotwork_ops._architecture import Architecture, Option, Value
+from knotwork_ops._attention import Heads, MixedHeads, SlicedHeads, attention, head_width
+from knotwork_ops._choices import DEPTH, Choice, SearchSpace
+from knotwork_ops._conv1d import conv1d
+from knotwork_ops._depth import Depth, MixedDepth, SlicedDepth, run_layers
+from knotwork_ops._embedding import embedding
+from knotwork_ops._linear import EntangledLinear, linear
+from knotwork_ops._mixture import HardSample, Mixture, Selection
+from knotwork_ops._mlp import hidden_units, mlp_width
+from knotwork_ops._norm import layer_norm
+from knotwork_ops._profiles import HeadUnits, MixedWidth, SlicedWidth, Width, joint_width, prefix_width
+
+__all__ = [
+    "DEPTH",
+    "Architecture",
+    "Choice",
+    "Depth",
+    "EntangledLinear",
+    "HardSample",
+    "HeadUnits",
+    "Heads",
+    "MixedDepth",
+    "MixedHeads",
+    "MixedWidth",
+    "Mixture",
+    "Option",
+    "SearchSpace",
+    "Selection",
+    "SlicedDepth",
+    "SlicedHeads",
+    "SlicedWidth",
+    "Value",
+    "Width",
+    "attention",
+    "conv1d",
+    "embedding",
+    "head_width",
+    "hidden_units",
+    "joint_width",
+    "layer_norm",
+    "linear",
+    "mlp_width",
+    "prefix_width",
+    "run_layers",
+]

@@ -1,0 +1,97 @@
+"""Attention over head counts: every count views the same projections (design.md, section 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from knotwork_ops._profiles import HeadUnits, MixedWidth, SlicedWidth, Width, head_tables, product, scaled
+
+
+@dataclass(frozen=True, eq=False)
+class MixedHeads:
+    """Head counts, ascending, with their mixture weights ``(options,)``."""
+
+    weights: Tensor
+    options: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class SlicedHeads:
+    """One head count, with its straight-through factor if it has one."""
+
+    count: int
+    factor: Tensor | None = None
+
+
+Heads = MixedHeads | SlicedHeads
+
+
+def head_width(embed: Width, heads: Heads, size: int, parts: int = 1) -> SlicedWidth | None:
+    """The part of ``parts`` projections of ``size`` units each that one architecture's heads use, as a width.
+
+    None for a mixture, which computes all units and masks inside ``attention``. The embedding's factor is applied by
+    ``attention`` too, so the width carries none.
+    """
+    if isinstance(embed, MixedWidth) or isinstance(heads, MixedHeads):
+        return None
+    if not isinstance(embed.units, int):
+        raise ValueError(f"heads of choice {embed.choice!r} need an embedding that is a prefix")
+    if embed.units == size:
+        return SlicedWidth("heads", parts * size)
+    return SlicedWidth("heads", HeadUnits(size, heads.count, embed.units, parts))
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, embed: Width, heads: Heads, *, causal: bool, dropout: float = 0.0) -> Tensor:
+    """Self-attention whose embedding width and head count are both searched.
+
+    For a count of h heads, the embedding option e uses the first e/h dims of each of h super-heads of width size/h. Queries,
+    keys and values are mixed over e, with the option's own 1/sqrt(e/h) folded into the query; each head count attends once, and
+    the outputs, all in one layout, are mixed by the heads' weights.
+
+    Args:
+        q, k, v: ``(batch, tokens, size)`` each, or ``(batch, tokens, e)`` in the subnet's own order when sliced.
+        embed: the width that the projections follow; mixed ones need ``prefixes``.
+        heads: the head counts.
+        causal: whether a token sees only itself and what stands before it.
+        dropout: probability of dropping an attention weight.
+
+    Returns:
+        A tensor shaped like ``q``.
+
+    Raises:
+        TypeError: one of embedding and heads is mixed and the other sliced.
+    """
+    if isinstance(embed, MixedWidth) and isinstance(heads, MixedHeads):
+        return _mixed(q, k, v, embed, heads, causal, dropout)
+    if isinstance(embed, SlicedWidth) and isinstance(heads, SlicedHeads):
+        scale = (q.shape[-1] / heads.count) ** -0.5
+        q = scaled(q, product(embed.factor, embed.factor))
+        mixed = _attend(q, k, v, heads.count, scale, causal, dropout)
+        return scaled(mixed, product(embed.factor, heads.factor))
+    raise TypeError("embedding and heads must both be mixed or both sliced")
+
+
+def _mixed(q: Tensor, k: Tensor, v: Tensor, embed: MixedWidth, heads: MixedHeads, causal: bool, dropout: float) -> Tensor:
+    if embed.prefixes is None:
+        raise ValueError(f"attention over choice {embed.choice!r} needs options that are prefixes of the embedding")
+    used, used_scaled = head_tables(embed.prefixes, heads.options, embed.weights.dtype, embed.weights.device)
+    weights = embed.weights[:, None]
+    # Per channel: k's profile moves into q, v's into the output, so that keys and values are shared by all head counts.
+    kept = (weights * used).sum(1)
+    query_scale = (weights * used_scaled).sum(1) * kept
+    output_scale = heads.weights[:, None] * kept
+    result = None
+    for j, count in enumerate(heads.options):
+        out = scaled(_attend(scaled(q, query_scale[j]), k, v, count, 1.0, causal, dropout), output_scale[j])
+        result = out if result is None else result + out
+    assert result is not None
+    return result
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, count: int, scale: float, causal: bool, dropout: float) -> Tensor:
+    split = [t.unflatten(-1, (count, -1)).transpose(1, 2) for t in (q, k, v)]
+    out = F.scaled_dot_product_attention(*split, dropout_p=dropout, is_causal=causal, scale=scale)
+    return out.transpose(1, 2).flatten(2)

@@ -1,0 +1,74 @@
+"""Entangled linear maps: smaller widths use a sub-block of the largest map's weight."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from knotwork_ops._profiles import MixedWidth, SlicedWidth, Width, full_precision, product, scaled
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Width | None = None, outputs: Width | None = None) -> Tensor:
+    """A linear map whose input and output dimensions may both be searched.
+
+    Mixed widths of one choice (or joined by ``joint_width``) are superposed jointly, ``y = (W * M) x + b * m``. A single mixed
+    width, or two that follow different choices, need no masked weight: ``M`` is then a product of profiles that scale the
+    input and the output. The bias follows the output's choice alone. TangleNAS, section 3 (weight and combi-superposition).
+
+    Args:
+        x: ``(..., in)``, or ``(..., width)`` when the input is sliced.
+        weight: ``(out, in)`` of the largest option.
+        bias: ``(out,)`` or None.
+        inputs: how the input dimension is used; None for all of it whatever the architecture.
+        outputs: the same for the output dimension.
+
+    Returns:
+        ``(..., out)``, or ``(..., width)`` when the output is sliced.
+
+    Raises:
+        TypeError: one dimension is mixed and the other sliced.
+    """
+    kinds = {type(width) for width in (inputs, outputs) if width is not None}
+    if len(kinds) > 1:
+        raise TypeError("one dimension is mixed and the other sliced: a call runs either a mixture or one architecture")
+    if kinds == {SlicedWidth}:
+        return _sliced(x, weight, bias, inputs, outputs)  # type: ignore[arg-type]
+    return _mixed(x, weight, bias, inputs, outputs)  # type: ignore[arg-type]
+
+
+def _mixed(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: MixedWidth | None, outputs: MixedWidth | None) -> Tensor:
+    if inputs is not None and outputs is not None and inputs.choice == outputs.choice:
+        with full_precision(x):
+            mask = (outputs.weights[:, None] * outputs.profile).t() @ inputs.profile
+            weight = weight * mask
+            bias = None if bias is None else bias * outputs.mean
+        return F.linear(x, weight, bias)
+    if inputs is not None:
+        x = scaled(x, inputs.mean)
+    y = F.linear(x, weight, bias)
+    return y if outputs is None else scaled(y, outputs.mean)
+
+
+def _sliced(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: SlicedWidth | None, outputs: SlicedWidth | None) -> Tensor:
+    if outputs is not None:
+        weight = outputs.take(weight, 0)
+        bias = None if bias is None else outputs.take(bias, 0)
+    if inputs is not None:
+        weight = inputs.take(weight, 1)
+    if inputs is None or outputs is None:
+        x = x if inputs is None else scaled(x, inputs.scale)
+        y = F.linear(x, weight, bias)
+        return y if outputs is None else scaled(y, outputs.scale)
+    shared = outputs.factor if inputs.choice == outputs.choice else product(inputs.factor, outputs.factor)
+    if bias is None or outputs.scale is None:
+        return F.linear(scaled(x, product(shared, inputs.profile, outputs.profile)), weight, bias)
+    y = F.linear(x, weight)
+    return scaled(y, product(shared, inputs.profile, outputs.profile)) + scaled(bias, outputs.scale)
+
+
+class EntangledLinear(torch.nn.Linear):
+    """``torch.nn.Linear`` at the largest widths, called with the widths to use. See ``linear``."""
+
+    def forward(self, x: Tensor, inputs: Width | None = None, outputs: Width | None = None) -> Tensor:  # type: ignore[override]
+        return linear(x, self.weight, self.bias, inputs, outputs)

@@ -1,0 +1,104 @@
+"""What a run folder holds, read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from knotwork_search.report._values import mapping, numbers
+
+
+@dataclass(frozen=True)
+class Run:
+    """The files of one run: `outcome` is architecture.json, None while the run is in progress."""
+
+    name: str
+    config: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    outcome: dict[str, Any] | None
+
+    def budget(self) -> dict[str, float]:
+        """The limit of each cost; before the outcome is written, from settings such as `max_params`."""
+        if self.outcome is not None:
+            return numbers(self.outcome.get("budget"))
+        limits = numbers(self.config)
+        return {name.removeprefix("max_"): limit for name, limit in limits.items() if name in BUDGET_SETTINGS}
+
+
+BUDGET_SETTINGS = ("max_params", "max_flops", "max_latency_ms")
+RUN_FILES = ("config.yaml", "metrics.jsonl", "architecture.json")
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The lines of `run/metrics.jsonl` in the order written; none if the file is not there yet.
+
+    A last line without its newline that does not parse is what a killed run leaves, and is ignored.
+
+    Raises:
+        ValueError: another line is not a JSON object; the message names its number.
+    """
+    path = Path(run) / "metrics.jsonl"
+    if not path.exists():
+        return []
+    records: list[dict[str, Any]] = []
+    with path.open("rb") as lines:
+        for count, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+                if not isinstance(record, dict):
+                    raise ValueError(f"a JSON {type(record).__name__}, not an object")
+            except ValueError as error:
+                if not line.endswith(b"\n"):
+                    break
+                raise ValueError(
+                    f"{path}, line {count} is not a JSON object ({error}): {line[:80]!r}. Remove or mend that line."
+                ) from error
+            records.append(record)
+    return records
+
+
+def read_run(run: Path) -> Run:
+    """Read the folder `run`.
+
+    Raises:
+        FileNotFoundError: `run` is not a folder.
+        ValueError: the folder holds none of a run's files, or one of them is broken.
+    """
+    run = Path(run)
+    if not run.is_dir():
+        raise FileNotFoundError(f"{run} is not a folder. Give the folder that the search wrote.")
+    if not any((run / name).exists() for name in RUN_FILES):
+        raise ValueError(f"{run} holds none of {', '.join(RUN_FILES)}. Give the folder that the search wrote.")
+    return Run(
+        name=run.resolve().name,
+        config=_read_config(run / "config.yaml"),
+        metrics=read_metrics(run),
+        outcome=_read_outcome(run / "architecture.json"),
+    )
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        return mapping(yaml.safe_load(path.read_bytes()))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {error}") from error
+
+
+def _read_outcome(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        outcome = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(outcome, dict):
+        raise ValueError(f"{path} holds a JSON {type(outcome).__name__}, not an object.")
+    return outcome

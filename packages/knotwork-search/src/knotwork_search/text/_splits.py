@@ -1,0 +1,79 @@
+"""The training and validation text of a source, and how one is cut from the other."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from datasets import Dataset, IterableDataset
+
+TextDataset = Dataset | IterableDataset
+_AnyText = TypeVar("_AnyText", Dataset, IterableDataset)
+
+ACCEPTED = (
+    "accepted are 'python-stdlib', a .txt, .jsonl or .parquet file, a folder with train.txt and validation.txt, "
+    "or a Hub dataset such as 'roneneldan/TinyStories'"
+)
+HELD_OUT_ONE_IN = 20
+# A stream's length is unknown; this many of its first documents are counted, and one in twenty of them is held out.
+_STREAM_DOCUMENTS_COUNTED = 10_000
+_DOCUMENTS_PEEKED = 100
+
+
+@dataclass(frozen=True)
+class TextSplits:
+    """Two datasets with the single column `text`, one document a row; no document is in both."""
+
+    train: TextDataset
+    validation: TextDataset
+
+
+def text_only(texts: _AnyText, text_column: str, source: str) -> _AnyText:
+    """`texts` with `text_column` as its only column, named `text`.
+
+    Raises:
+        ValueError: there is no such column, it does not hold text, or the first documents are all blank.
+    """
+    columns = texts.column_names
+    if columns is None:  # a stream that does not declare its columns
+        columns = list(next(iter(texts), {}))
+    if not columns:
+        raise ValueError(f"{source!r} is empty: it holds no documents")
+    if text_column not in columns:
+        raise ValueError(f"{source!r} has no column {text_column!r}; its columns are {sorted(columns)}")
+    texts = texts.select_columns([text_column])
+    if text_column != "text":
+        texts = texts.rename_column(text_column, "text")
+    for document in _first_documents(texts):
+        if document is not None and not isinstance(document, str):
+            raise ValueError(f"{source!r}: column {text_column!r} holds {type(document).__name__}, not text")
+    return texts
+
+
+def require_text(texts: TextDataset, source: str, split: str) -> None:
+    """Raise ValueError when no document has a character that is not white space (a stream: none of the first 100)."""
+    documents = _all_documents(texts) if isinstance(texts, Dataset) else _first_documents(texts)
+    if not any(document and not document.isspace() for document in documents):
+        raise ValueError(f"{source!r} is empty: its {split} split holds no text")
+
+
+def hold_out(texts: TextDataset, source: str) -> TextSplits:
+    """Hold out one document in twenty, at least one: the last ones, or a stream's first ones (500 at most).
+
+    Raises:
+        ValueError: there are fewer than two documents.
+    """
+    count = len(texts) if isinstance(texts, Dataset) else sum(1 for _ in texts.take(_STREAM_DOCUMENTS_COUNTED))
+    if count < 2:
+        raise ValueError(f"{source!r} holds {count} document(s): at least 2 are needed, one of them for validation")
+    held_out = max(1, count // HELD_OUT_ONE_IN)
+    if isinstance(texts, IterableDataset):
+        return TextSplits(train=texts.skip(held_out), validation=texts.take(held_out))
+    return TextSplits(train=texts.select(range(count - held_out)), validation=texts.select(range(count - held_out, count)))
+
+
+def _first_documents(texts: TextDataset) -> list[object]:
+    return [row["text"] for row in texts.take(_DOCUMENTS_PEEKED)]
+
+
+def _all_documents(texts: Dataset) -> Iterable[str | None]:
+    return (row["text"] for row in texts)

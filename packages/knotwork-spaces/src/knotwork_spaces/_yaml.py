@@ -1,0 +1,127 @@
+"""Search spaces from files: presets and the user's own are the same YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from knotwork_ops import SearchSpace
+
+from knotwork_spaces._families import family
+
+_GRANULARITIES = ("uniform", "per_layer")
+_PRESETS = Path(__file__).parent / "presets"
+
+
+@dataclass(frozen=True)
+class SpaceDefinition:
+    """What a space file says, before the tokenizer or the data completes it.
+
+    Attributes:
+        family: the family of networks, such as ``gpt2``.
+        options: the options of every choice.
+        per_layer: the choices that each layer makes alone.
+        settings: the family's other arguments, such as ``block_size``.
+        recipe: suggested settings of a search in this space, which apps use where the user says nothing.
+    """
+
+    family: str
+    options: Mapping[str, list[int | float]]
+    per_layer: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+    def build(self, **settings: Any) -> SearchSpace:
+        """The search space; settings override the file's. Raises ValueError when it is impossible or a setting is unknown."""
+        space, _ = family(self.family)
+        try:
+            return space.build(**self.options, per_layer=self.per_layer, **{**self.settings, **settings})
+        except TypeError as error:
+            raise ValueError(f"a {self.family} space does not fit these settings: {error}") from error
+
+    def with_granularity(self, granularity: str) -> SpaceDefinition:
+        """The same options with every choice that can be per layer made ``per_layer``, or all ``uniform``.
+
+        Raises:
+            ValueError: another granularity.
+        """
+        granularity = granularity.replace("-", "_")
+        if granularity not in _GRANULARITIES:
+            raise ValueError(f"unknown granularity {granularity!r}: known are {list(_GRANULARITIES)}")
+        space, _ = family(self.family)
+        per_layer = space.per_layer_choices if granularity == "per_layer" else ()
+        return SpaceDefinition(self.family, self.options, tuple(per_layer), self.settings, self.recipe)
+
+
+def preset_names() -> list[str]:
+    """The named spaces that come with the package."""
+    return sorted(path.stem for path in _PRESETS.glob("*.yaml"))
+
+
+def load_space(name_or_file: str) -> SpaceDefinition:
+    """A preset by name, or a space from a YAML file.
+
+    Raises:
+        ValueError: no such preset or file, malformed YAML, or a file that does not define a space.
+    """
+    if name_or_file in preset_names():
+        path = _PRESETS / f"{name_or_file}.yaml"
+    elif name_or_file.endswith((".yaml", ".yml")):
+        path = Path(name_or_file)
+    else:
+        raise ValueError(f"unknown space {name_or_file!r}: give a YAML file or one of the presets {preset_names()}")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read the space file {name_or_file!r}: {error}") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(f"the space file {name_or_file!r} is not valid YAML: {' '.join(str(error).split())}") from error
+    return space_definition(values)
+
+
+def space_definition(values: Any) -> SpaceDefinition:
+    """A definition from the mapping that a YAML file holds.
+
+    ``family`` names the family; a list, or a mapping with ``options`` and ``granularity`` (uniform or per_layer), is a choice;
+    ``recipe`` is a mapping of search settings; everything else is a setting of the family.
+
+    Raises:
+        ValueError: not a mapping, no family, or a choice that is malformed.
+    """
+    if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
+        raise ValueError(f"a space is a mapping that names its family and its choices, not {str(values)[:80]!r}")
+    values = dict(values)
+    name, recipe = values.pop("family", None), values.pop("recipe", {})
+    if not isinstance(name, str):
+        raise ValueError(f"a space must name its family, such as 'family: gpt2', not {name!r}")
+    if not isinstance(recipe, Mapping):
+        raise ValueError(f"'recipe' is a mapping of search settings, not {recipe!r}")
+    space, _ = family(name)
+    options: dict[str, list[int | float]] = {}
+    per_layer: list[str] = []
+    for choice in space.choice_names:
+        if choice not in values:
+            raise ValueError(f"choice {choice!r} is missing: a {name} space needs {list(space.choice_names)}")
+        options[choice], granularity = _choice(choice, values.pop(choice))
+        if granularity == "per_layer":
+            per_layer.append(choice)
+    return SpaceDefinition(name, options, tuple(per_layer), values, dict(recipe))
+
+
+def _choice(name: str, value: Any) -> tuple[list[int | float], str]:
+    granularity = "uniform"
+    if isinstance(value, Mapping):
+        unknown = set(value) - {"options", "granularity"}
+        if unknown:
+            raise ValueError(f"choice {name!r} has the unknown keys {sorted(map(str, unknown))}: options, granularity")
+        granularity, value = value.get("granularity", "uniform"), value.get("options")
+    if granularity not in _GRANULARITIES:
+        raise ValueError(f"choice {name!r} has granularity {granularity!r}: known are {list(_GRANULARITIES)}")
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"choice {name!r} needs a list of options, not {value!r}")
+    if any(isinstance(option, bool) or not isinstance(option, int | float) for option in value):
+        raise ValueError(f"choice {name!r} has options {value}: they must be numbers")
+    return value, granularity

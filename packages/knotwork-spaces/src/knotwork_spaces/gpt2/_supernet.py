@@ -1,0 +1,175 @@
+"""The GPT-2 supernet: a real GPT2LMHeadModel of the largest architecture, run with an architecture or a mixture as argument."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from knotwork_ops import (
+    Architecture,
+    Depth,
+    HardSample,
+    Heads,
+    MixedDepth,
+    MixedHeads,
+    Mixture,
+    Selection,
+    SlicedDepth,
+    SlicedHeads,
+    SlicedWidth,
+    Width,
+    attention,
+    conv1d,
+    embedding,
+    head_width,
+    layer_norm,
+    linear,
+    mlp_width,
+    prefix_width,
+    run_layers,
+)
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import GPT2LMHeadModel
+
+from knotwork_spaces.gpt2._cost import gpt2_cost
+from knotwork_spaces.gpt2._extract import plain_model, slice_state_dict
+from knotwork_spaces.gpt2._space import GPT2Space
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """How one call uses the supernet's dimensions: mixed or sliced, heads and hidden units by layer."""
+
+    embed: Width
+    depth: Depth
+    heads: list[Heads]
+    hidden: list[Width]
+
+
+class GPT2Supernet(nn.Module):
+    """Every architecture of a ``GPT2Space`` in one set of weights, named and shaped like the largest upstream model's.
+
+    Args:
+        space: the search space.
+        upstream: a model of the largest architecture to take the weights of; freshly initialised when None.
+
+    Raises:
+        ValueError: an upstream model of other sizes than the space's largest architecture.
+    """
+
+    def __init__(self, space: GPT2Space, upstream: GPT2LMHeadModel | None = None) -> None:
+        super().__init__()
+        upstream = plain_model(space, space.largest) if upstream is None else upstream
+        _check_sizes(space, upstream)
+        self.space = space
+        self.transformer = upstream.transformer
+        self.lm_head = upstream.lm_head
+
+    def forward(self, batch: Mapping[str, Tensor], arch: Selection) -> Tensor:
+        """The loss, so that wrappers which call the module (data parallelism, compilation) see the whole computation."""
+        return self.loss(batch, arch)
+
+    def loss(self, batch: Mapping[str, Tensor], arch: Selection) -> Tensor:
+        """Mean next-token cross-entropy in nats, 0-dim.
+
+        Args:
+            batch: ``input_ids``: (batch, tokens).
+            arch: the mixture, hard sample or architecture to run.
+        """
+        ids = batch["input_ids"]
+        # Autocast runs cross-entropy in float32 whatever the logits' precision.
+        return F.cross_entropy(self.logits(ids[:, :-1], arch).flatten(0, 1), ids[:, 1:].flatten())
+
+    def metrics(self, batch: Mapping[str, Tensor], arch: Selection) -> dict[str, Tensor]:
+        """What evaluation reports, each a 0-dim mean over the batch: ``loss`` in nats per token."""
+        return {"loss": self.loss(batch, arch)}
+
+    def logits(self, input_ids: Tensor, arch: Selection) -> Tensor:
+        """Next-token logits.
+
+        Args:
+            input_ids: (batch, tokens), at most ``space.block_size`` tokens.
+            arch: the mixture, hard sample or architecture to run.
+
+        Returns:
+            (batch, tokens, vocabulary).
+        """
+        layout = self._layout(arch)
+        transformer, embed = self.transformer, layout.embed
+        positions = torch.arange(input_ids.shape[1], device=input_ids.device)
+        x = embedding(input_ids, transformer.wte.weight, embed) + embedding(positions, transformer.wpe.weight, embed)
+        x = self._dropout(x)
+        blocks: list[Callable[[Tensor], Tensor]] = [
+            partial(self._block, block, embed=embed, heads=heads, hidden=hidden)
+            for block, heads, hidden in zip(transformer.h, layout.heads, layout.hidden, strict=False)
+        ]
+        x = run_layers(x, blocks, layout.depth)
+        norm = transformer.ln_f
+        return linear(layer_norm(x, norm.weight, norm.bias, embed, norm.eps), self.lm_head.weight, None, inputs=embed)
+
+    def cost(self, arch: Mixture | Architecture) -> dict[str, Tensor]:
+        """Exact ``params`` and ``flops`` per token; expected, and differentiable, under a mixture."""
+        return gpt2_cost(self.space, arch)
+
+    def extract(self, arch: Architecture) -> GPT2LMHeadModel:
+        """The plain upstream model of an architecture, with copies of this supernet's weights."""
+        self.space.validate(arch)
+        model = plain_model(self.space, arch, slice_state_dict(self.space, self.state_dict(), arch))
+        return model.train(self.training)
+
+    def _block(self, block: nn.Module, x: Tensor, *, embed: Width, heads: Heads, hidden: Width) -> Tensor:
+        size, attn, mlp = int(self.space["embed_dim"].options[-1]), block.attn, block.mlp
+        y = layer_norm(x, block.ln_1.weight, block.ln_1.bias, embed, block.ln_1.eps)
+        joint = head_width(embed, heads, size, parts=3)
+        q, k, v = conv1d(y, attn.c_attn.weight, attn.c_attn.bias, inputs=embed, outputs=joint).chunk(3, -1)
+        y = attention(q, k, v, embed, heads, causal=True, dropout=self.space.dropout if self.training else 0.0)
+        y = conv1d(y, attn.c_proj.weight, attn.c_proj.bias, inputs=head_width(embed, heads, size), outputs=embed)
+        x = x + self._dropout(y)
+        y = layer_norm(x, block.ln_2.weight, block.ln_2.bias, embed, block.ln_2.eps)
+        y = F.gelu(conv1d(y, mlp.c_fc.weight, mlp.c_fc.bias, inputs=embed, outputs=hidden), approximate="tanh")
+        y = conv1d(y, mlp.c_proj.weight, mlp.c_proj.bias, inputs=hidden, outputs=embed)
+        return x + self._dropout(y)
+
+    def _dropout(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.space.dropout, self.training) if self.space.dropout else x
+
+    def _layout(self, arch: Selection) -> Layout:
+        if isinstance(arch, Mixture):
+            return self._mixed_layout(arch)
+        return self._sliced_layout(HardSample(arch) if isinstance(arch, Architecture) else arch)
+
+    def _mixed_layout(self, mixture: Mixture) -> Layout:
+        space = self.space
+        embed = prefix_width("embed_dim", mixture["embed_dim"], [int(o) for o in space["embed_dim"].options])
+        depths = tuple(int(o) for o in space["depth"].options)
+        counts = tuple(int(o) for o in space["num_heads"].options)
+        ratios = space["mlp_ratio"].options
+        layers = range(depths[-1])
+        heads: list[Heads] = [MixedHeads(mixture.at("num_heads", layer), counts) for layer in layers]
+        hidden = [mlp_width(embed, ratios, mixture.at("mlp_ratio", layer)) for layer in layers]
+        return Layout(embed, MixedDepth(mixture["depth"], depths), heads, hidden)
+
+    def _sliced_layout(self, sample: HardSample) -> Layout:
+        arch = sample.architecture
+        embed = SlicedWidth("embed_dim", arch["embed_dim"], sample.factors.get("embed_dim"))
+        layers = range(arch["depth"])
+        heads: list[Heads] = [
+            SlicedHeads(int(arch.at("num_heads", layer)), sample.factor_at("num_heads", layer)) for layer in layers
+        ]
+        hidden = [mlp_width(embed, (), arch.at("mlp_ratio", layer), sample.factor_at("mlp_ratio", layer)) for layer in layers]
+        return Layout(embed, SlicedDepth(arch["depth"], sample.factors.get("depth")), heads, hidden)
+
+
+def _check_sizes(space: GPT2Space, upstream: GPT2LMHeadModel) -> None:
+    wanted, config = space.config(space.largest), upstream.config
+    for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_inner"):
+        given = getattr(config, name)
+        if name == "n_inner" and given is None:
+            given = 4 * config.n_embd
+        if given != getattr(wanted, name):
+            raise ValueError(
+                f"the upstream model has {name} {given}, but the space's largest architecture {getattr(wanted, name)}"
+            )
