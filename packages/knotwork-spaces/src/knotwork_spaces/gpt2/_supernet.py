@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from knotwork_ops import (
@@ -59,6 +60,10 @@ class GPT2Supernet(nn.Module):
     Raises:
         ValueError: an upstream model of other sizes than the space's largest architecture.
     """
+
+    # Upstream's modules, whose attributes torch's types do not know.
+    transformer: Any
+    lm_head: Any
 
     def __init__(self, space: GPT2Space, upstream: GPT2LMHeadModel | None = None) -> None:
         super().__init__()
@@ -120,7 +125,7 @@ class GPT2Supernet(nn.Module):
         model = plain_model(self.space, arch, slice_state_dict(self.space, self.state_dict(), arch))
         return model.train(self.training)
 
-    def _block(self, block: nn.Module, x: Tensor, *, embed: Width, heads: Heads, hidden: Width) -> Tensor:
+    def _block(self, block: Any, x: Tensor, *, embed: Width, heads: Heads, hidden: Width) -> Tensor:
         size, attn, mlp = int(self.space["embed_dim"].options[-1]), block.attn, block.mlp
         y = layer_norm(x, block.ln_1.weight, block.ln_1.bias, embed, block.ln_1.eps)
         joint = head_width(embed, heads, size, parts=3)
