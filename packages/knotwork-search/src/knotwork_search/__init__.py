@@ -1,0 +1,55 @@
+"""Search strategies, budgets and the search loop. Knows no model family: it sees the ``Supernet`` protocol."""
+
+from knotwork_search._alphas import entropy, initial_alphas
+from knotwork_search._batches import batches, fixed_batches
+from knotwork_search._budget import Budget, costs
+from knotwork_search._checkpoint import load_checkpoint
+from knotwork_search._discretise import Candidate, likeliest, shortlist
+from knotwork_search._evaluate import evaluate
+from knotwork_search._files import write_atomically
+from knotwork_search._loop import Search, SearchData, SearchResult
+from knotwork_search._outcome import comparison, comparison_table, outcome_record
+from knotwork_search._protocols import Alphas, Batch, Strategy, Supernet
+from knotwork_search._recorder import Recorder
+from knotwork_search._run import RunFolder
+from knotwork_search._sampling import draw_architecture, most_likely, seeded, uniform_mixture
+from knotwork_search._select import Ranked, choose, random_candidates
+from knotwork_search._settings import SearchSettings
+from knotwork_search.strategies import STRATEGIES, strategy
+
+__all__ = [
+    "STRATEGIES",
+    "Alphas",
+    "Batch",
+    "Budget",
+    "Candidate",
+    "Ranked",
+    "Recorder",
+    "RunFolder",
+    "Search",
+    "SearchData",
+    "SearchResult",
+    "SearchSettings",
+    "Strategy",
+    "Supernet",
+    "batches",
+    "choose",
+    "comparison",
+    "comparison_table",
+    "costs",
+    "draw_architecture",
+    "entropy",
+    "evaluate",
+    "fixed_batches",
+    "initial_alphas",
+    "likeliest",
+    "load_checkpoint",
+    "most_likely",
+    "outcome_record",
+    "random_candidates",
+    "seeded",
+    "shortlist",
+    "strategy",
+    "uniform_mixture",
+    "write_atomically",
+]

@@ -125,3 +125,21 @@ def _choice(name: str, value: Any) -> tuple[list[int | float], str]:
     if any(isinstance(option, bool) or not isinstance(option, int | float) for option in value):
         raise ValueError(f"choice {name!r} has options {value}: they must be numbers")
     return value, granularity
+
+
+def space_from_dict(values: Mapping[str, Any]) -> SearchSpace:
+    """The space that ``as_dict`` described, as run folders keep it.
+
+    Raises:
+        ValueError: the mapping does not describe a space.
+    """
+    if not isinstance(values, Mapping) or not isinstance(values.get("choices"), Mapping):
+        raise ValueError(f"a stored space has a family and choices, not {str(values)[:80]!r}")
+    settings = {name: value for name, value in values.items() if name not in ("family", "choices")}
+    choices: dict[str, Any] = {}
+    for name, choice in values["choices"].items():
+        if not isinstance(choice, Mapping):
+            raise ValueError(f"choice {name!r} of a stored space has options and layers, not {choice!r}")
+        granularity = "uniform" if choice.get("layers") is None else "per_layer"
+        choices[name] = {"options": choice.get("options"), "granularity": granularity}
+    return space_definition({"family": values.get("family"), **choices, **settings}).build()

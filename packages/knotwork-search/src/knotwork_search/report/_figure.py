@@ -100,8 +100,8 @@ def _restyle(tag: str, prefix: str) -> str:
 
 def label_axes(axes: Axes, *, steps: bool = True) -> None:
     """Few ticks with short numbers; the lowest panel of a figure names its steps."""
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 2.5, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: compact(value)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: compact(value)))
     axes.tick_params(length=0)

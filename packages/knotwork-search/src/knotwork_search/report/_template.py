@@ -24,8 +24,8 @@ p { margin: 0 0 12px; }
 .budget { font-weight: normal; }
 .found { font-size: 1.1rem; font-weight: 600; overflow-wrap: anywhere; }
 .state { padding: 10px 14px; border-left: 3px solid var(--accent); background: var(--card); }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 10px; }
-.tile { display: flex; flex-direction: column; padding: 10px 14px; background: var(--card);
+.tiles { display: flex; flex-wrap: wrap; gap: 10px; }
+.tile { display: flex; flex: 1 1 150px; flex-direction: column; padding: 10px 14px; background: var(--card);
   border: 1px solid var(--line); border-radius: 8px; min-width: 0; max-width: 340px;
   overflow-wrap: anywhere; }
 .tile .name { color: var(--soft); font-size: 0.82rem; }

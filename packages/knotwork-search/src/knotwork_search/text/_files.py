@@ -1,11 +1,21 @@
 """Text from local files: one .txt, .jsonl or .parquet, or a folder with train.txt and validation.txt."""
 
+import glob
 from pathlib import Path
 
 import datasets
 from datasets import Dataset, IterableDataset
 
-from knotwork_search.text._splits import ACCEPTED, HELD_OUT_ONE_IN, TextDataset, TextSplits, hold_out, text_only
+from knotwork_search.text._splits import (
+    ACCEPTED,
+    HELD_OUT_ONE_IN,
+    SourceError,
+    TextDataset,
+    TextSplits,
+    document_batches,
+    hold_out,
+    text_only,
+)
 
 _BUILDERS = {".jsonl": "json", ".parquet": "parquet"}
 FILE_SUFFIXES = (".txt", *_BUILDERS)
@@ -16,7 +26,8 @@ def local_text(path: Path, text_column: str, streaming: bool) -> TextSplits:
     """The splits of an existing file or folder.
 
     Raises:
-        ValueError: another kind of file, a folder without the two files, or a file that cannot be read.
+        SourceError: another kind of file, or a folder without the two files.
+        Exception: whatever the file's own reader raises when the file is malformed.
     """
     if path.is_dir():
         return _folder(path)
@@ -26,13 +37,13 @@ def local_text(path: Path, text_column: str, streaming: bool) -> TextSplits:
         return TextSplits(train=_one_document(text[:cut]), validation=_one_document(text[cut:]))
     if path.suffix in _BUILDERS:
         return hold_out(_table(path, text_column, streaming), str(path))
-    raise ValueError(f"{str(path)!r} is neither a folder nor of a known kind; {ACCEPTED}")
+    raise SourceError(f"{str(path)!r} is neither a folder nor of a known kind; {ACCEPTED}")
 
 
 def _folder(path: Path) -> TextSplits:
     missing = [name for name in ("train.txt", "validation.txt") if not (path / name).is_file()]
     if missing:
-        raise ValueError(
+        raise SourceError(
             f"the folder {str(path)!r} lacks {' and '.join(missing)}; a folder must hold train.txt and validation.txt"
         )
     return TextSplits(
@@ -44,23 +55,15 @@ def _folder(path: Path) -> TextSplits:
 def _table(path: Path, text_column: str, streaming: bool) -> TextDataset:
     source = str(path)
     if path.stat().st_size == 0:
-        raise ValueError(f"{source!r} is empty: it holds no documents")
-    try:
-        # Streamed even when all of it is wanted: that reads the file where it is, without a second copy in the cache.
-        stream = datasets.load_dataset(_BUILDERS[path.suffix], data_files=source, split="train", streaming=True)
-        assert isinstance(stream, IterableDataset)
-        rows = stream if streaming else _in_memory(stream)
-    except Exception as error:  # pyarrow, json and datasets each have their own
-        raise ValueError(f"{source!r} cannot be read as {path.suffix}: {error}") from error
-    return text_only(rows, text_column, source)
-
-
-def _in_memory(stream: IterableDataset) -> Dataset:
-    columns: dict[str, list[object]] = {}
-    for batch in stream.iter(batch_size=_ROWS_A_READ):
-        for name, values in batch.items():
-            columns.setdefault(name, []).extend(values)
-    return Dataset.from_dict(columns)
+        raise SourceError(f"{source!r} is empty: it holds no documents")
+    # Streamed even when all of it is wanted: that reads the file where it is, without a second copy in the cache.
+    stream = datasets.load_dataset(_BUILDERS[path.suffix], data_files=glob.escape(source), split="train", streaming=True)
+    assert isinstance(stream, IterableDataset)
+    texts = text_only(stream, text_column, source)
+    if streaming:
+        return texts
+    batches = document_batches(texts, _ROWS_A_READ)
+    return Dataset.from_dict({"text": [document for batch in batches for document in batch]})
 
 
 def _one_document(text: str) -> Dataset:
@@ -68,11 +71,8 @@ def _one_document(text: str) -> Dataset:
 
 
 def _read_text(path: Path) -> str:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # newline="": the bytes counted are the file's own
-            return file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{str(path)!r} cannot be read as UTF-8 text: {error}") from error
+    with path.open(encoding="utf-8-sig", newline="") as file:  # newline="": the bytes counted are the file's own
+        return file.read()
 
 
 def _cut(text: str) -> int:

@@ -5,7 +5,7 @@ import re
 import datasets
 from datasets import DatasetDict, IterableDatasetDict
 
-from knotwork_search.text._splits import ACCEPTED, TextSplits, hold_out, text_only
+from knotwork_search.text._splits import ACCEPTED, SourceError, TextSplits, hold_out, text_only
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 _VALIDATION_SPLITS = ("validation", "test")
@@ -20,18 +20,18 @@ def hub_text(name: str, text_column: str, streaming: bool) -> TextSplits:
     """The splits of a Hub dataset: its own validation (else test) split, or documents held out of its train split.
 
     Raises:
-        ValueError: it cannot be loaded, or has no train split or no such column.
+        SourceError: it cannot be loaded, or has no train split or no such column.
     """
     try:
         loaded = datasets.load_dataset(name, streaming=streaming)
     except Exception as error:  # the Hub's client, the network and each file format have their own
-        raise ValueError(
+        raise SourceError(
             f"{name!r} is not a local file or folder, and could not be loaded from the Hub "
             f"({type(error).__name__}: {error}); {ACCEPTED}"
         ) from error
     assert isinstance(loaded, DatasetDict | IterableDatasetDict)  # as no single split was asked for
     if "train" not in loaded:
-        raise ValueError(f"{name!r} has no 'train' split; its splits are {sorted(map(str, loaded))}")
+        raise SourceError(f"{name!r} has no 'train' split; its splits are {sorted(map(str, loaded))}")
     train = text_only(loaded["train"], text_column, name)
     for split in _VALIDATION_SPLITS:
         if split in loaded:

@@ -7,7 +7,7 @@ from datasets import Dataset, IterableDataset
 
 from knotwork_search.text._files import FILE_SUFFIXES, local_text
 from knotwork_search.text._hub import hub_text, is_hub_name
-from knotwork_search.text._splits import ACCEPTED, TextDataset, TextSplits, require_text
+from knotwork_search.text._splits import ACCEPTED, SourceError, TextDataset, TextSplits, require_text
 from knotwork_search.text._stdlib import python_stdlib
 
 _SHUFFLE_BUFFER = 1000
@@ -32,11 +32,16 @@ def load_text(
     Raises:
         ValueError: the dataset is not found, cannot be read, holds no text, or has no such column.
     """
-    splits = _load(dataset, text_column, streaming)
+    try:
+        splits = _load(dataset, text_column, streaming)
+        for split, texts in (("train", splits.train), ("validation", splits.validation)):
+            require_text(texts, dataset, split)
+    except SourceError:
+        raise
+    except Exception as error:  # pyarrow, json, datasets and the file system each have their own
+        raise SourceError(f"{dataset!r} cannot be read: {error}") from error
     if streaming:
         splits = TextSplits(train=_streamed(splits.train), validation=_streamed(splits.validation))
-    for split, texts in (("train", splits.train), ("validation", splits.validation)):
-        require_text(texts, dataset, split)
     return TextSplits(train=_shuffled(splits.train, seed), validation=splits.validation)
 
 
@@ -48,7 +53,7 @@ def _load(dataset: str, text_column: str, streaming: bool) -> TextSplits:
         return local_text(Path(path), text_column, streaming)
     if is_hub_name(dataset) and not dataset.endswith(FILE_SUFFIXES):
         return hub_text(dataset, text_column, streaming)
-    raise ValueError(f"{dataset!r} does not exist; {ACCEPTED}")
+    raise SourceError(f"{dataset!r} does not exist; {ACCEPTED}")
 
 
 def _streamed(texts: TextDataset) -> IterableDataset:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from knotwork_search.text._splits import HELD_OUT_ONE_IN, TextSplits
+from knotwork_search.text._splits import HELD_OUT_ONE_IN, SourceError, TextSplits
 
 # Installed packages are not the standard library; tests and the two vendored applications are much repetition.
 _LEFT_OUT_FOLDERS = frozenset(
@@ -24,7 +24,7 @@ def python_stdlib(root: Path | None = None) -> TextSplits:
     Which files are for validation follows from their relative paths alone, so it never changes.
 
     Raises:
-        ValueError: this interpreter's library holds no source files (it may be zipped).
+        SourceError: this interpreter's library holds no source files (it may be zipped).
     """
     root = root or Path(sysconfig.get_path("stdlib"))
     train: list[str] = []
@@ -34,7 +34,7 @@ def python_stdlib(root: Path | None = None) -> TextSplits:
         if text:
             (validation if is_validation_file(path) else train).append(text)
     if not train or not validation:
-        raise ValueError(f"'python-stdlib' is empty: {str(root)!r} does not hold the library's .py files")
+        raise SourceError(f"'python-stdlib' is empty: {str(root)!r} does not hold the library's .py files")
     return TextSplits(train=Dataset.from_dict({"text": train}), validation=Dataset.from_dict({"text": validation}))
 
 
@@ -49,8 +49,9 @@ def stdlib_files(root: Path) -> list[str]:
 
 
 def is_validation_file(path: str) -> bool:
-    """Whether this relative posix path is held out. Python's own hash() differs between processes, hence SHA-256."""
-    return int.from_bytes(hashlib.sha256(path.encode()).digest()[:8], "big") % HELD_OUT_ONE_IN == 0
+    """Whether this relative posix path is held out. Python's own hash() differs between processes."""
+    # Of the usual digests this is the one that comes nearest to 5% of the bytes too, in every Python from 3.10 to 3.13.
+    return int.from_bytes(hashlib.blake2s(path.encode()).digest()[:8], "big") % HELD_OUT_ONE_IN == 0
 
 
 def _read_source(path: Path) -> str | None:

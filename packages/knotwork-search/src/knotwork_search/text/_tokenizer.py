@@ -12,7 +12,7 @@ from tokenizers.trainers import BpeTrainer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from knotwork_search.text._hub import is_hub_name
-from knotwork_search.text._splits import TextDataset
+from knotwork_search.text._splits import TextDataset, document_batches
 
 END_OF_TEXT = "<|endoftext|>"
 _TRAIN_SPEC = re.compile(r"train:([0-9]{1,7})")
@@ -67,9 +67,9 @@ def _trained(size: int, texts: TextDataset) -> PreTrainedTokenizerFast:
 
 def _training_text(texts: TextDataset) -> Iterator[list[str]]:
     left = _TRAINING_CHARACTERS
-    for batch in texts.iter(batch_size=_DOCUMENTS_A_BATCH):
+    for batch in document_batches(texts, _DOCUMENTS_A_BATCH):
         kept: list[str] = []
-        for document in batch["text"]:
+        for document in batch:
             if document and left:
                 kept.append(document[:left])
                 left -= len(kept[-1])

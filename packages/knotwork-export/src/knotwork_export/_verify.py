@@ -1,0 +1,154 @@
+"""Prove that an exported folder is the model: load it in a fresh process without knotwork, and compare."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import load, save_file
+from torch import Tensor, nn
+
+from knotwork_export._causal_lm import has_custom_code, plain_copy
+from knotwork_export._errors import ExportError
+from knotwork_export._reference import Reference, build_reference
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+PROBE = "Once upon a time, in 1984:\n\tdef naïve(x): return x ** 2  # 日本語 🙂"
+SCRIPT = Path(__file__).with_name("_load_alone.py")
+TIMEOUT_S = 600
+# Against the supernet, which sums in another order: relative to the largest logit, for the coarser of both precisions.
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+# Set anew for the fresh process, so that neither the user's cache, settings nor token reach it.
+OWN_SETTINGS = ("HF_", "HUGGING", "TRANSFORMERS_", "PYTHON")
+
+
+def verify_export(
+    folder: Path,
+    model: nn.Module,
+    *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    reference_ids: Tensor | None = None,
+    reference_logits: Tensor | None = None,
+) -> None:
+    """Load an exported folder in a fresh process that cannot import knotwork, and compare what it computes.
+
+    The logits must equal the model's, computed here on the CPU in its own precision with as many threads, bit for bit. They
+    must equal ``reference_logits`` within a tolerance of 1e-5 in float32, relative to the largest logit (or to one).
+
+    Args:
+        folder: what ``export`` wrote.
+        model: the model it was written from.
+        tokenizer: the tokenizer it was written with; its token ids of a probe text must be equal.
+        reference_ids: (batch, tokens), fixed random ids by default.
+        reference_logits: (batch, tokens, vocabulary), what the supernet computes for them.
+
+    Raises:
+        ExportError: the folder does not load, or computes something else; the message holds the largest difference.
+        ValueError: a model that is no transformers language model, or a reference that does not fit it.
+    """
+    plain = plain_copy(model)
+    compare(Path(folder), plain, build_reference(plain, reference_ids, reference_logits), tokenizer)
+
+
+def compare(folder: Path, plain: PreTrainedModel, reference: Reference, tokenizer: PreTrainedTokenizerBase | None) -> None:
+    """``verify_export`` for a model on the CPU in eval mode, which it leaves as it is."""
+    probe = None if tokenizer is None else PROBE
+    results = _load_alone(folder, reference.ids, plain.config._attn_implementation, probe)
+    expected, loaded = _logits(plain, reference.ids), results["logits"]
+    if loaded.dtype != expected.dtype or loaded.shape != expected.shape:
+        raise ExportError(
+            f"the exported model gives {loaded.dtype} logits {tuple(loaded.shape)}, "
+            f"but the model {expected.dtype} {tuple(expected.shape)}"
+        )
+    if not expected.isfinite().all():
+        raise ExportError("the model's logits are not finite: its weights have diverged, so there is nothing worth exporting")
+    if not torch.equal(loaded, expected):
+        difference = _difference(loaded, expected)
+        raise ExportError(
+            f"the exported model's logits differ from the model's by up to {difference:.3g}: they must be equal bit for bit"
+        )
+    if reference.logits is not None:
+        _compare_to_supernet(loaded, reference.logits)
+    if tokenizer is not None and results["token_ids"].tolist() != list(tokenizer(PROBE)["input_ids"]):
+        raise ExportError(
+            f"the exported tokenizer reads {PROBE!r} as {results['token_ids'].tolist()}, "
+            f"but the given one as {tokenizer(PROBE)['input_ids']}"
+        )
+
+
+def _compare_to_supernet(loaded: Tensor, reference: Tensor) -> None:
+    tolerance = max(TOLERANCE.get(dtype, 1e-5) for dtype in (loaded.dtype, reference.dtype))
+    allowed = tolerance * max(reference.double().abs().amax().item(), 1.0)
+    difference = _difference(loaded, reference)
+    if not difference <= allowed:  # written so that NaN fails
+        raise ExportError(
+            f"the exported model's logits differ from reference_logits by up to {difference:.3g}, allowed {allowed:.3g}: "
+            "either they are another architecture's, or they were not computed in eval mode in the model's precision"
+        )
+
+
+def _difference(a: Tensor, b: Tensor) -> float:
+    return (a.double() - b.double()).abs().amax().item()
+
+
+def _logits(plain: PreTrainedModel, ids: Tensor) -> Tensor:
+    # The caller may be inside autocast; the fresh process is not.
+    with torch.inference_mode(), torch.autocast("cpu", enabled=False):
+        return plain(input_ids=ids).logits
+
+
+def _load_alone(folder: Path, ids: Tensor, attention: str | None, probe: str | None) -> dict[str, Tensor]:
+    """What the fresh process computed: ``logits``, and ``token_ids`` of the probe."""
+    with tempfile.TemporaryDirectory(prefix="knotwork-verify-") as name:
+        room = Path(name).resolve()  # macOS reaches its temporary folder through a link
+        given, output, request = room / "ids.safetensors", room / "results.safetensors", room / "request.json"
+        save_file({"input_ids": ids.contiguous()}, given)
+        settings = {
+            "folder": str(folder.resolve()),
+            "custom_code": has_custom_code(folder),
+            "threads": torch.get_num_threads(),
+            "attention": attention,
+            "probe": probe,
+            "input": str(given),
+            "output": str(output),
+        }
+        request.write_text(json.dumps(settings), encoding="utf-8")
+        done = _run(request, room)
+        if done.returncode != 0 or not output.exists():
+            raise ExportError(
+                f"the exported folder does not load in a process without knotwork (exit status {done.returncode}):\n"
+                + "\n".join(done.stderr.decode(errors="replace").strip().splitlines()[-20:])
+            )
+        # Read whole, since the file goes with the room.
+        return load(output.read_bytes())
+
+
+def _run(request: Path, room: Path) -> subprocess.CompletedProcess[bytes]:
+    # -I: neither the current folder, PYTHONPATH nor the user's packages reach the process.
+    command = [sys.executable, "-I", str(SCRIPT), str(request)]
+    try:
+        return subprocess.run(
+            command, cwd=room, env=_environment(room), stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ExportError(f"loading the exported folder alone took more than {TIMEOUT_S} seconds") from error
+
+
+def _environment(room: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OWN_SETTINGS)}
+    return kept | {
+        "HF_HOME": str(room / "home"),
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_MODULES_CACHE": str(room / "modules"),
+        "TOKENIZERS_PARALLELISM": "false",
+        "CUDA_VISIBLE_DEVICES": "",
+    }

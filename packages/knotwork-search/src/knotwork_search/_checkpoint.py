@@ -1,0 +1,86 @@
+"""Checkpoints: safetensors and JSON, written whole or not at all, the last two kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from knotwork_search._files import sync_folder, write_atomically
+
+KEPT = 2
+
+
+def save_checkpoint(folder: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Path:
+    """Write ``step-NNNNNNNN`` into the folder and drop all but the last two.
+
+    Args:
+        folder: the run's ``checkpoints`` folder.
+        step: the steps done.
+        tensors: named tensors; none may share memory.
+        state: JSON values.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target, partial = folder / f"step-{step:08d}", folder / f".partial-{step:08d}"
+    for stale in (partial, target):
+        shutil.rmtree(stale, ignore_errors=True)
+    partial.mkdir()
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial / "tensors.safetensors")
+    with (partial / "tensors.safetensors").open("rb") as file:
+        os.fsync(file.fileno())
+    write_atomically(partial / "state.json", json.dumps(dict(state), indent=1))
+    partial.rename(target)
+    sync_folder(folder)
+    for old in checkpoints(folder)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The finished checkpoints of a folder, oldest first."""
+    return sorted(path for path in folder.glob("step-*") if path.is_dir())
+
+
+def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The newest checkpoint that can be read: its tensors and its state.
+
+    Raises:
+        ValueError: there is none; the message names those that are broken.
+    """
+    broken = []
+    for path in reversed(checkpoints(folder)):
+        try:
+            state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+            return load_file(path / "tensors.safetensors"), state
+        except (OSError, ValueError, SafetensorError) as error:
+            broken.append(f"{path.name} ({error})")
+    reason = f": these cannot be read: {'; '.join(broken)}" if broken else ""
+    raise ValueError(f"no checkpoint to resume from in {folder}{reason}")
+
+
+def optimiser_tensors(prefix: str, optimiser: Any) -> dict[str, Tensor]:
+    """An optimiser's state by parameter number, as named tensors."""
+    state = optimiser.state_dict()["state"]
+    return {
+        f"{prefix}.{number}.{name}": torch.as_tensor(value)
+        for number, values in state.items()
+        for name, value in values.items()
+    }
+
+
+def load_optimiser(prefix: str, optimiser: Any, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what ``optimiser_tensors`` took; the groups' settings stay the optimiser's own."""
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith(f"{prefix}."):
+            number, key = name[len(prefix) + 1 :].split(".", 1)
+            states.setdefault(int(number), {})[key] = tensor
+    optimiser.load_state_dict({"state": states, "param_groups": optimiser.state_dict()["param_groups"]})

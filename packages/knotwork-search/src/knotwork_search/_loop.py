@@ -1,0 +1,240 @@
+"""The search: weight steps and architecture steps in turn, then the choice among the likeliest architectures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from knotwork_ops import Architecture, Mixture, Selection
+
+from knotwork_search._alphas import entropy, initial_alphas
+from knotwork_search._batches import batches, fixed_batches
+from knotwork_search._budget import Budget
+from knotwork_search._checkpoint import load_checkpoint, load_optimiser, optimiser_tensors, save_checkpoint
+from knotwork_search._discretise import shortlist
+from knotwork_search._optimisers import architecture_optimiser, cosine, set_learning_rate, weight_optimiser
+from knotwork_search._protocols import Batch, Supernet
+from knotwork_search._recorder import Recorder
+from knotwork_search._run import RunFolder
+from knotwork_search._sampling import draw_architecture, most_likely, seeded, uniform_mixture
+from knotwork_search._select import Ranked, choose, random_candidates
+from knotwork_search._settings import SearchSettings
+from knotwork_search._training import architecture_update, weight_update
+from knotwork_search.strategies import strategy as strategy_by_name
+
+ALPHA_TRAVEL = 8.0
+"""How far an architecture parameter can move over a search when no rate is given."""
+RANDOM_SEARCH_FACTOR = 4
+"""A two-stage strategy draws this many times ``candidates`` architectures at random."""
+
+
+@dataclass(frozen=True)
+class SearchData:
+    """Disjoint parts of the training data: for the weights, and held out for the architecture parameters."""
+
+    weight: Any
+    architecture: Any
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found: the architecture, the candidates from the best down, and the final probabilities."""
+
+    architecture: Architecture
+    ranked: list[Ranked]
+    probabilities: Mixture
+
+
+class Search:
+    """A search of one supernet.
+
+    Args:
+        supernet: to be trained in place.
+        data: the weight and architecture parts of the training data.
+        settings: of the search.
+        accelerator: devices, precision and processes; a default one when None.
+        run: the folder for checkpoints, or None to keep none.
+        recorder: for metrics and progress; a silent one when None.
+
+    Raises:
+        ValueError: an unknown strategy, or a budget below the smallest architecture.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        data: SearchData,
+        settings: SearchSettings,
+        *,
+        accelerator: Accelerator | None = None,
+        run: RunFolder | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.supernet, self.data, self.settings, self.run_folder = supernet, data, settings, run
+        self.accelerator = accelerator or Accelerator()
+        self.strategy = strategy_by_name(settings.strategy, supernet.space, settings.max_steps)
+        self.budget = Budget(dict(settings.limits))
+        self.budget.check_possible(supernet)
+        self.recorder = recorder or Recorder(None, settings.max_steps, self.accelerator)
+        device = self.accelerator.device
+        supernet.to(device)
+        self.alphas = initial_alphas(supernet.space, settings.seed, device=device)
+        self.fair_steps = round(settings.fair_share * settings.max_steps) if self.strategy.single_stage else 0
+        self.step = 0
+        weights = weight_optimiser(supernet.named_parameters(), settings.learning_rate, settings.weight_decay, device)
+        alphas = architecture_optimiser(self.alphas.values(), self._architecture_rate())
+        self.weight_optimiser = self.accelerator.prepare_optimizer(weights)
+        self.architecture_optimiser = self.accelerator.prepare_optimizer(alphas)
+        self._loss = torch.compile(supernet.loss) if settings.compile else supernet.loss
+
+    def run(self) -> SearchResult:
+        """Train to the last step and choose."""
+        self.train()
+        return self.choose()
+
+    def train(self) -> None:
+        """Take the steps that are left, saving checkpoints on the way."""
+        settings = self.settings
+        weight_stream, architecture_stream = self._streams()
+        self.supernet.train(True)
+        while self.step < settings.max_steps:
+            step = self.step
+            with seeded("step", settings.seed, step):
+                if self.strategy.single_stage and step >= self.fair_steps:
+                    self._architecture_step(step, self._take(architecture_stream))
+                self._weight_step(step, self._take(weight_stream))
+            self.step += 1
+            if self.step % settings.checkpoint_every == 0 or self.step == settings.max_steps:
+                self.save()
+        self.recorder.flush()
+
+    def choose(self) -> SearchResult:
+        """Discretise: shortlist within the budget, compare on the architecture split, return the best."""
+        settings, probabilities = self.settings, self.probabilities()
+        if self.strategy.single_stage:
+            candidates = shortlist(
+                self.supernet, probabilities, self.budget, settings.candidates, least_share=settings.least_share
+            )
+        else:
+            size = RANDOM_SEARCH_FACTOR * settings.candidates
+            candidates = random_candidates(
+                self.supernet, self.budget, size, least_share=settings.least_share, seed=settings.seed
+            )
+        held_out = fixed_batches(
+            self.data.architecture, settings.batch_size, settings.evaluation_batches, self.accelerator.device
+        )
+        ranked = choose(
+            self.supernet, candidates, self.data.weight, held_out, settings, self.accelerator, self.recorder.message
+        )
+        return SearchResult(ranked[0].candidate.architecture, ranked, probabilities)
+
+    def probabilities(self) -> Mixture:
+        """The present weight of each option, without gradients."""
+        with torch.no_grad():
+            return self.strategy.probabilities(self.alphas)
+
+    def save(self) -> None:
+        """Write a checkpoint into the run's folder, if there is one."""
+        if self.run_folder is None or not self.accelerator.is_main_process:
+            return
+        self.recorder.flush()
+        tensors = {f"supernet.{name}": tensor for name, tensor in self.supernet.named_parameters()}
+        tensors |= {f"alphas.{name}": tensor for name, tensor in self.alphas.items()}
+        tensors |= optimiser_tensors("weight_optimiser", self.weight_optimiser)
+        tensors |= optimiser_tensors("architecture_optimiser", self.architecture_optimiser)
+        scaler = self.accelerator.scaler
+        state = {
+            "step": self.step,
+            "multipliers": self.budget.multipliers,
+            "scaler": None if scaler is None else scaler.state_dict(),
+        }
+        save_checkpoint(self.run_folder.checkpoints, self.step, tensors, state)
+
+    def load(self) -> None:
+        """Go on from the run folder's newest readable checkpoint.
+
+        Raises:
+            ValueError: there is none, or it does not fit this search.
+        """
+        assert self.run_folder is not None
+        tensors, state = load_checkpoint(self.run_folder.checkpoints)
+        owned = {f"supernet.{name}": tensor for name, tensor in self.supernet.named_parameters()}
+        owned |= {f"alphas.{name}": tensor for name, tensor in self.alphas.items()}
+        with torch.no_grad():
+            for name, tensor in owned.items():
+                if name not in tensors or tensors[name].shape != tensor.shape:
+                    raise ValueError(f"the checkpoint's {name} does not fit this search: was it made with another space?")
+                tensor.copy_(tensors[name])
+        load_optimiser("weight_optimiser", self.weight_optimiser, tensors)
+        load_optimiser("architecture_optimiser", self.architecture_optimiser, tensors)
+        if self.accelerator.scaler is not None and state["scaler"] is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.step, self.budget.multipliers = int(state["step"]), dict(state["multipliers"])
+        self.recorder.resume_at(self.step)
+
+    def _architecture_rate(self) -> float:
+        steps = max(1, self.settings.max_steps - self.fair_steps)
+        given = self.settings.arch_learning_rate
+        return ALPHA_TRAVEL / steps if given is None else given
+
+    def _streams(self) -> tuple[Iterator[Batch], Iterator[Batch]]:
+        settings, accumulation = self.settings, self.settings.gradient_accumulation
+        common: Any = {"batch_size": settings.batch_size, "accelerator": self.accelerator, "seed": settings.seed}
+        done = max(0, self.step - self.fair_steps)
+        return (
+            batches(self.data.weight, position=self.step * accumulation, **common),
+            batches(self.data.architecture, position=done * accumulation, **common),
+        )
+
+    def _take(self, stream: Iterator[Batch]) -> list[Batch]:
+        return [next(stream) for _ in range(self.settings.gradient_accumulation)]
+
+    def _architecture_step(self, step: int, data: list[Batch]) -> None:
+        loss, cost = architecture_update(
+            self._loss,
+            self.supernet,
+            data,
+            self.strategy,
+            self.alphas,
+            step,
+            self.budget,
+            self.architecture_optimiser,
+            self.accelerator,
+        )
+        self.budget.ascend({name: float(value) for name, value in cost.items()})
+        probabilities = self.probabilities()
+        values = {
+            "loss": loss,
+            "expected_cost": cost,
+            "multiplier": dict(self.budget.multipliers),
+            "entropy": torch.stack([entropy(weights) for weights in probabilities.values()]).mean(),
+            "probabilities": dict(probabilities.items()),
+        }
+        self.recorder.record(step, "architecture", values)
+        if step % 10 == 0:
+            self.recorder.likeliest(str(most_likely(probabilities)))
+
+    def _weight_step(self, step: int, data: list[Batch]) -> None:
+        rate = self.settings.learning_rate * cosine(
+            step, self.settings.max_steps, max(1, round(self.settings.warmup_share * self.settings.max_steps))
+        )
+        set_learning_rate(self.weight_optimiser, rate)
+        selection = self._weight_selection(step)
+        loss = weight_update(
+            self._loss, self.supernet, data, selection, self.weight_optimiser, self.settings.clip, self.accelerator
+        )
+        self.recorder.record(step, "weight", {"loss": loss, "learning_rate": rate})
+
+    def _weight_selection(self, step: int) -> Selection:
+        """What the weights are trained on: fairly drawn single architectures first, then mixtures and likely ones in turn."""
+        space = self.supernet.space
+        if step < self.fair_steps:
+            fair = (space.largest, space.smallest)
+            return fair[step % 4] if step % 4 < 2 else draw_architecture(uniform_mixture(space))
+        if self.strategy.single_stage and step % 2:
+            return draw_architecture(self.probabilities())
+        with torch.no_grad():
+            return self.strategy.sample(self.alphas, step)

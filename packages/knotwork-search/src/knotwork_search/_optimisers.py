@@ -1,0 +1,39 @@
+"""Optimisers and the learning rate's course."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+def weight_optimiser(
+    parameters: Iterable[tuple[str, nn.Parameter]], learning_rate: float, weight_decay: float, device: torch.device
+) -> torch.optim.AdamW:
+    """AdamW with GPT-3's betas; vectors (biases, norms) are not decayed. Fused on CUDA."""
+    parameters = list(parameters)
+    matrices = [p for _, p in parameters if p.dim() > 1]
+    vectors = [p for _, p in parameters if p.dim() <= 1]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.95), fused=device.type == "cuda")
+
+
+def architecture_optimiser(alphas: Iterable[Tensor], learning_rate: float) -> torch.optim.Adam:
+    """The paper's optimiser of architecture parameters: Adam with betas (0.5, 0.999) and weight decay 1e-3."""
+    return torch.optim.Adam(alphas, lr=learning_rate, betas=(0.5, 0.999), weight_decay=1e-3)
+
+
+def cosine(step: int, max_steps: int, warmup: int, floor: float = 0.1) -> float:
+    """Factor of the learning rate: linear over ``warmup`` steps, then a half cosine down to ``floor``."""
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = (step - warmup) / max(1, max_steps - warmup)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Set every group's learning rate."""
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate

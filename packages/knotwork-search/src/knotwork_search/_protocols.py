@@ -1,0 +1,57 @@
+"""The one seam between search and everything else (design.md, section 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from knotwork_ops import Architecture, HardSample, Mixture, SearchSpace, Selection
+from torch import Tensor, nn
+
+Batch = Mapping[str, Tensor]
+Alphas = Mapping[str, Tensor]
+"""Architecture parameters: for each choice, a leaf tensor of the choice's shape."""
+
+
+class Supernet(Protocol):
+    """What the search needs of a supernet: an ``nn.Module`` whose calls take the architecture as an argument."""
+
+    @property
+    def space(self) -> SearchSpace: ...
+
+    def loss(self, batch: Batch, arch: Selection) -> Tensor:
+        """Mean loss of a batch, 0-dim."""
+        ...
+
+    def metrics(self, batch: Batch, arch: Selection) -> dict[str, Tensor]:
+        """Evaluation figures of a batch, each a 0-dim mean; ``loss`` among them."""
+        ...
+
+    def cost(self, arch: Mixture | Architecture) -> dict[str, Tensor]:
+        """Exact cost by currency, 0-dim; expected, and differentiable, under a mixture. Never falls when an option grows."""
+        ...
+
+    def extract(self, arch: Architecture) -> nn.Module:
+        """The plain upstream model of an architecture."""
+        ...
+
+    def train(self, mode: bool = True) -> Any: ...
+
+    def to(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
+
+
+class Strategy(Protocol):
+    """How architectures are drawn from architecture parameters. Built as ``Strategy(space, max_steps)``."""
+
+    single_stage: bool
+    """Whether the architecture parameters are learnt by gradient; else they stay as they are and a search follows training."""
+
+    def sample(self, alphas: Alphas, step: int) -> Mixture | HardSample:
+        """What to run at a step. Draws from torch's global generator, which the loop seeds by step."""
+        ...
+
+    def probabilities(self, alphas: Alphas) -> Mixture:
+        """The weight of each option in expectation: for cost, reports and discretisation."""
+        ...

@@ -1,0 +1,68 @@
+"""A run's folder (design.md, section 5)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from knotwork_search._files import write_atomically
+
+
+class RunFolder:
+    """The files of one run. Nothing is created before ``create`` or ``resume``.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.metrics = self.path / "metrics.jsonl"
+        self.checkpoints = self.path / "checkpoints"
+        self.space = self.path / "space.json"
+        self.architecture = self.path / "architecture.json"
+        self.model = self.path / "model"
+        self.tokenizer = self.path / "tokenizer"
+        self.report = self.path / "report.html"
+
+    def check_free(self) -> None:
+        """Raise ValueError when the folder holds a run already, or anything else."""
+        if self.config.exists():
+            raise ValueError(f"{self.path} already holds a run: give --resume to go on with it, or another output folder")
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise ValueError(f"{self.path} exists and is not an empty folder: give another output folder")
+
+    def check_resumable(self) -> None:
+        """Raise ValueError when the folder holds no run."""
+        if not self.config.exists():
+            raise ValueError(f"{self.path} holds no run to resume: it has no config.yaml")
+
+    def create(self, config: Mapping[str, Any], space: Mapping[str, Any]) -> None:
+        """Make the folder and write its configuration and its search space."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.space, json.dumps(dict(space), indent=2) + "\n")
+        write_atomically(self.config, yaml.safe_dump(dict(config), sort_keys=False))
+
+    def read_config(self) -> dict[str, Any]:
+        """The settings the run was started with.
+
+        Raises:
+            ValueError: a file that is missing or not a YAML mapping.
+        """
+        self.check_resumable()
+        try:
+            config = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ValueError(f"{self.config} cannot be read: {' '.join(str(error).split())}") from error
+        if not isinstance(config, dict):
+            raise ValueError(f"{self.config} is not a mapping of settings")
+        return config
+
+    def write_architecture(self, record: Mapping[str, Any]) -> None:
+        """Write what was found, with all that is needed to read it."""
+        write_atomically(self.architecture, json.dumps(dict(record), indent=2) + "\n")

@@ -1,0 +1,58 @@
+"""Drawing architectures, and the random state of a step."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from knotwork_ops import DEPTH, Architecture, Mixture, SearchSpace
+from torch import Tensor
+
+
+@contextmanager
+def seeded(*key: int | str) -> Iterator[None]:
+    """Seed torch's global generators by a key for the length of the block, and put their state back.
+
+    What a step draws is thereby a function of the run's seed and the step alone: every process draws the same, and a resumed
+    run draws what it would have drawn.
+    """
+    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=7).digest()
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(int.from_bytes(digest, "big"))
+        yield
+
+
+def architecture_at(space: SearchSpace, chosen: Mapping[str, Tensor]) -> Architecture:
+    """The architecture at option indices: 0-dim, or ``(layers,)`` of which the architecture's depth uses the first."""
+    indices: dict[str, Any] = {name: index.tolist() for name, index in chosen.items()}
+    values: dict[str, Any] = {}
+    for choice in space:
+        index = indices[choice.name]
+        values[choice.name] = choice.options[index] if choice.layers is None else [choice.options[i] for i in index]
+    for choice in space:
+        if choice.per_layer and DEPTH in space:
+            values[choice.name] = values[choice.name][: values[DEPTH]]
+    return space.architecture(values)
+
+
+def draw_architecture(probabilities: Mixture) -> Architecture:
+    """One architecture, every choice drawn independently from the mixture's weights."""
+    chosen = {}
+    for name, weights in probabilities.items():
+        rows = weights.detach().float().reshape(-1, weights.shape[-1])
+        chosen[name] = torch.multinomial(rows, 1).reshape(weights.shape[:-1])
+    return architecture_at(probabilities.space, chosen)
+
+
+def uniform_mixture(space: SearchSpace) -> Mixture:
+    """Equal weight on every option."""
+    return Mixture(space, {c.name: torch.full(c.shape, 1 / len(c.options)) for c in space})
+
+
+def most_likely(probabilities: Mixture) -> Architecture:
+    """The likeliest option of every choice, budget or not."""
+    return architecture_at(probabilities.space, {name: weights.argmax(-1) for name, weights in probabilities.items()})

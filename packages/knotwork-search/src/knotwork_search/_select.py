@@ -1,0 +1,130 @@
+"""The choice among candidates: inherited losses, then successive halving with short sliced fine-tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from knotwork_ops import Architecture
+
+from knotwork_search._batches import batches
+from knotwork_search._budget import Budget, costs
+from knotwork_search._discretise import Candidate
+from knotwork_search._evaluate import evaluate
+from knotwork_search._optimisers import cosine, set_learning_rate, weight_optimiser
+from knotwork_search._protocols import Batch, Supernet
+from knotwork_search._sampling import draw_architecture, seeded, uniform_mixture
+from knotwork_search._settings import SearchSettings
+from knotwork_search._training import weight_update
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A candidate with its losses on the architecture split: inherited, and after fine-tuning when it came so far."""
+
+    candidate: Candidate
+    loss: float
+    finetuned_loss: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The candidate as JSON values."""
+        return {
+            "architecture": self.candidate.architecture.as_dict(),
+            "log_probability": self.candidate.log_probability,
+            "cost": self.candidate.cost,
+            "loss": self.loss,
+            "finetuned_loss": self.finetuned_loss,
+        }
+
+
+def choose(
+    supernet: Supernet,
+    candidates: Sequence[Candidate],
+    weight_data: Any,
+    held_out: Sequence[Batch],
+    settings: SearchSettings,
+    accelerator: Accelerator,
+    notify: Callable[[str], None] = lambda message: None,
+) -> list[Ranked]:
+    """Rank candidates, best first.
+
+    All are evaluated with inherited weights. The better half is then fine-tuned, sliced, for a third of ``finetune_steps``, and
+    the best quarter of that again from the inherited weights for all of them (successive halving: Jamieson & Talwalkar 2016).
+    Every candidate sees the same batches. The supernet's weights are put back after each, so the result inherits from the
+    supernet and the fine-tuning only decides.
+    """
+    notify(f"comparing {len(candidates)} candidates with inherited weights")
+    scored = []
+    for candidate in candidates:
+        loss = evaluate(supernet, held_out, candidate.architecture, accelerator)["loss"]
+        scored.append(Ranked(candidate, loss))
+    scored.sort(key=lambda ranked: ranked.loss)
+    if settings.finetune_steps == 0 or len(scored) == 1:
+        return scored
+    for keep, steps in ((2, -(-settings.finetune_steps // 3)), (8, settings.finetune_steps)):
+        entrants = -(-len(candidates) // keep)
+        notify(f"fine-tuning the best {entrants} for {steps} steps each")
+        tuned = []
+        for ranked in scored[:entrants]:
+            with _restored(supernet):
+                _finetune(supernet, ranked.candidate.architecture, weight_data, steps, settings, accelerator)
+                loss = evaluate(supernet, held_out, ranked.candidate.architecture, accelerator)["loss"]
+            tuned.append(replace(ranked, finetuned_loss=loss))
+        tuned.sort(key=lambda ranked: ranked.finetuned_loss or 0.0)
+        scored = tuned + scored[entrants:]
+    return scored
+
+
+def random_candidates(
+    supernet: Supernet, budget: Budget, size: int, *, least_share: float, seed: int, tries: int = 20_000
+) -> list[Candidate]:
+    """Distinct architectures drawn uniformly among those that use the budget to at least ``least_share``.
+
+    Fewer are returned when the space holds fewer.
+
+    Raises:
+        ValueError: none was found.
+    """
+    found: dict[Architecture, Candidate] = {}
+    uniform = uniform_mixture(supernet.space)
+    with seeded("random candidates", seed):
+        for _ in range(tries):
+            architecture = draw_architecture(uniform)
+            cost = costs(supernet, architecture)
+            if architecture not in found and budget.met_by(cost) and budget.used_by(cost, least_share):
+                found[architecture] = Candidate(architecture, 0.0, cost)
+            if len(found) == size:
+                break
+    if not found:
+        raise ValueError(f"no architecture found that uses at least {least_share:.0%} of the budget {dict(budget.limits)}")
+    return list(found.values())
+
+
+def _finetune(
+    supernet: Supernet, architecture: Architecture, data: Any, steps: int, settings: SearchSettings, accelerator: Accelerator
+) -> None:
+    optimiser = accelerator.prepare_optimizer(
+        weight_optimiser(supernet.named_parameters(), settings.learning_rate, settings.weight_decay, accelerator.device)
+    )
+    stream = batches(data, settings.batch_size, accelerator, seed=settings.seed + 1)
+    for step in range(steps):
+        set_learning_rate(optimiser, settings.learning_rate * cosine(step, steps, max(1, steps // 10), floor=0.0) / 2)
+        with seeded("finetune", settings.seed, step):
+            weight_update(supernet.loss, supernet, [next(stream)], architecture, optimiser, settings.clip, accelerator)
+    # The accelerator keeps what it has prepared; a fine-tuning's optimiser is done with.
+    accelerator._optimizers.remove(optimiser)
+
+
+@contextmanager
+def _restored(supernet: Supernet) -> Iterator[None]:
+    before = {name: parameter.detach().clone() for name, parameter in supernet.named_parameters()}
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, parameter in supernet.named_parameters():
+                parameter.copy_(before[name])

@@ -1,0 +1,79 @@
+"""What a search can be told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """Settings of a search that hold for any family of networks.
+
+    Attributes:
+        strategy: name of the strategy.
+        max_steps: weight steps in all.
+        batch_size: items in a batch, per process.
+        gradient_accumulation: batches summed up for one step.
+        learning_rate: peak learning rate of the weights.
+        arch_learning_rate: learning rate of the architecture parameters. Adam moves a parameter by about rate x steps, so None
+            means ``ALPHA_TRAVEL`` over the number of architecture steps.
+        weight_decay: of the weights' matrices.
+        warmup_share: share of the steps over which the learning rate rises.
+        fair_share: share of the steps in which only weights are trained, on single architectures drawn fairly, before the
+            architecture parameters move. Single-stage strategies only.
+        clip: largest norm of the weights' gradient.
+        limits: the budget, an upper limit by currency.
+        candidates: length of the shortlist.
+        finetune_steps: steps of sliced fine-tuning that each finalist of the shortlist gets before they are compared.
+        least_share: how much of the budget a candidate must use.
+        evaluation_batches: batches of the architecture split that candidates are compared on.
+        checkpoint_every: steps between checkpoints.
+        seed: of everything random.
+        compile: whether to compile the supernet's loss.
+    """
+
+    strategy: str = "drnas"
+    max_steps: int = 400
+    batch_size: int = 16
+    gradient_accumulation: int = 1
+    learning_rate: float = 3e-3
+    arch_learning_rate: float | None = None
+    weight_decay: float = 0.1
+    warmup_share: float = 0.05
+    fair_share: float = 0.5
+    clip: float = 1.0
+    limits: Mapping[str, float] = field(default_factory=dict)
+    candidates: int = 16
+    finetune_steps: int = 60
+    least_share: float = 0.85
+    evaluation_batches: int = 16
+    checkpoint_every: int = 200
+    seed: int = 0
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        for name in (
+            "max_steps",
+            "batch_size",
+            "gradient_accumulation",
+            "candidates",
+            "evaluation_batches",
+            "checkpoint_every",
+        ):
+            _require(name, getattr(self, name), 1, math.inf)
+        _require("finetune_steps", self.finetune_steps, 0, math.inf)
+        for name in ("learning_rate", "clip"):
+            _require(name, getattr(self, name), 1e-12, math.inf)
+        if self.arch_learning_rate is not None:
+            _require("arch_learning_rate", self.arch_learning_rate, 0, math.inf)
+        for name in ("weight_decay", "warmup_share", "fair_share", "least_share"):
+            _require(name, getattr(self, name), 0, 1)
+        for name, limit in self.limits.items():
+            _require(f"the budget of {name}", limit, 1, math.inf)
+
+
+def _require(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"{name} is {value}: it must be at least {low}" + ("" if high == math.inf else f" and at most {high}"))

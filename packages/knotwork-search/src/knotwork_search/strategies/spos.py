@@ -1,0 +1,23 @@
+"""SPOS: Single Path One-Shot NAS with Uniform Sampling (Guo et al., ECCV 2020)."""
+
+from __future__ import annotations
+
+from knotwork_ops import HardSample, Mixture, SearchSpace
+
+from knotwork_search._protocols import Alphas
+from knotwork_search._sampling import draw_architecture, uniform_mixture
+
+
+class SPOS:
+    """Every step trains one architecture drawn uniformly (their section 3.2); the search follows on the trained supernet."""
+
+    single_stage = False
+
+    def __init__(self, space: SearchSpace, max_steps: int) -> None:
+        self.space = space
+
+    def sample(self, alphas: Alphas, step: int) -> HardSample:
+        return HardSample(draw_architecture(self.probabilities(alphas)))
+
+    def probabilities(self, alphas: Alphas) -> Mixture:
+        return uniform_mixture(self.space)

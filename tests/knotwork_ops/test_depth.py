@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given
+from knotwork_ops import MixedDepth, SlicedDepth, run_layers
+from torch import Tensor
+
+from . import oracle
+from .comparison import DTYPES, assert_factors, assert_same, assert_same_mixture, few, one_hot, seeds, tensors, widths
+
+OPTIONS = (1, 3, 4)
+SIZE = 3
+
+dtypes = pytest.mark.parametrize("dtype", DTYPES)
+
+
+def layers_of(weights: Tensor) -> list[Callable[[Tensor], Tensor]]:
+    """One non-linear residual layer per matrix."""
+    return [lambda x, w=w: x + torch.tanh(x @ w) for w in weights]
+
+
+@dtypes
+@few
+@given(options=widths(1, 5), seed=seeds)
+def test_mixture_is_the_sum_of_the_nets_of_every_depth(dtype: torch.dtype, options: tuple[int, ...], seed: int):
+    def naive(x, weights, d):
+        return oracle.depth(x, layers_of(weights), d, options)
+
+    def mixed(x, weights, d):
+        return run_layers(x, layers_of(weights), MixedDepth(d, options))
+
+    assert_same_mixture(mixed, naive, tensors(seed, x=(2, SIZE), weights=(5, SIZE, SIZE)), {"d": len(options)}, dtype)
+
+
+@dtypes
+@pytest.mark.parametrize("index", range(3))
+def test_one_hot_mixture_slice_and_plain_net_agree(dtype: torch.dtype, index: int):
+    def plain(x, weights):
+        for layer in layers_of(weights)[: OPTIONS[index]]:
+            x = layer(x)
+        return x
+
+    def sliced(x, weights):
+        return run_layers(x, layers_of(weights), SlicedDepth(OPTIONS[index]))
+
+    def mixed(x, weights):
+        return run_layers(x, layers_of(weights), MixedDepth(one_hot(index, 3).to(x.dtype), OPTIONS))
+
+    leaves = tensors(index, x=(2, SIZE), weights=(4, SIZE, SIZE))
+    assert_same(sliced, plain, leaves, dtype)
+    assert_same(mixed, plain, leaves, dtype)
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_factor(index: int):
+    def naive(x, weights, d):
+        return oracle.depth(x, layers_of(weights), d, OPTIONS)
+
+    def sliced(x, weights, d):
+        return run_layers(x, layers_of(weights), SlicedDepth(OPTIONS[index], d))
+
+    assert_factors(sliced, naive, tensors(index, x=(2, SIZE), weights=(4, SIZE, SIZE)), {"d": (index, 3)})
+
+
+@pytest.mark.parametrize("depth", [SlicedDepth(2), MixedDepth(torch.tensor([0.5, 0.5]), (1, 2))])
+def test_layers_beyond_the_depth_are_not_run(depth: SlicedDepth | MixedDepth):
+    def must_not_run(x: Tensor) -> Tensor:
+        raise AssertionError("a layer beyond the depth was run")
+
+    x = torch.randn(2, SIZE)
+    assert torch.equal(run_layers(x, [lambda x: x, lambda x: x, must_not_run], depth), x)

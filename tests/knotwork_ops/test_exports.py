@@ -1,0 +1,13 @@
+import knotwork_ops
+
+PUBLIC = """
+    DEPTH Architecture Choice Depth EntangledLinear HardSample HeadUnits Heads MixedDepth MixedHeads MixedWidth Mixture Option
+    SearchSpace Selection SlicedDepth SlicedHeads SlicedWidth Value Width attention conv1d embedding head_width hidden_units
+    joint_width layer_norm linear mlp_width prefix_width run_layers
+"""
+
+
+def test_public_names():
+    """A name that comes or goes is a change of the interface: write it here, in the README and in the version."""
+    assert knotwork_ops.__all__ == PUBLIC.split()
+    assert all(hasattr(knotwork_ops, name) for name in knotwork_ops.__all__)

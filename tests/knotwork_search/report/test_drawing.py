@@ -1,0 +1,59 @@
+"""The drawn architecture, measured."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from knotwork_search.report._drawing import draw_transformer, read_transformer
+
+CHOICES = {"embed_dim": {"options": [64, 128]}, "depth": {"options": [2, 3, 4]}, "mlp_ratio": {"options": [2, 4]}}
+FOUND = {"embed_dim": 64, "depth": 3, "num_heads": [4, 8, 2], "mlp_ratio": [2, 3.5, 4, 4]}
+
+
+def widths(svg: str, name: str) -> list[float]:
+    return [float(width) for width in re.findall(rf'<rect class="{name}"[^>]* width="([\d.]+)"', svg)]
+
+
+def test_widths_are_to_scale():
+    net = read_transformer(FOUND, CHOICES)
+    assert net is not None
+    svg = draw_transformer(net)
+    (embed,) = set(widths(svg, "attention"))
+    assert widths(svg, "mlp") == pytest.approx([2 * embed, 3.5 * embed, 4 * embed], abs=0.2)
+    # Each row of four layers and the two ends has the outline of the largest net, twice and eight times as wide.
+    assert widths(svg, "outline") == pytest.approx([2 * embed, *[2 * embed, 8 * embed] * 4, 2 * embed], abs=0.2)
+
+
+def test_heads_are_cells():
+    net = read_transformer(FOUND, CHOICES)
+    assert net is not None
+    svg = draw_transformer(net)
+    assert svg.count('class="cut"') == 3 + 7 + 1
+    assert re.findall(r">(\d heads?)<", svg) == ["4 heads", "8 heads", "2 heads"]
+
+
+def test_without_the_space_there_is_no_outline():
+    net = read_transformer(FOUND | {"num_heads": 1, "mlp_ratio": 4}, {})
+    assert net is not None
+    svg = draw_transformer(net)
+    assert widths(svg, "outline") == []
+    assert svg.count(">1 head<") == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"embed_dim": None},
+        {"embed_dim": 0},
+        {"embed_dim": [64, 64, 64]},
+        {"depth": 0},
+        {"depth": 100_000},
+        {"num_heads": [4, 8]},
+        {"num_heads": 1_000_000},
+        {"num_heads": "four"},
+        {"mlp_ratio": [2, None, 2]},
+    ],
+)
+def test_what_cannot_be_drawn_is_left_to_the_table(change):
+    assert read_transformer(FOUND | change, CHOICES) is None
