@@ -60,4 +60,4 @@ def test_values_stay_in_their_cell(text: str, row: str):
     assert "| torch version | 2.6 |" in str(card)
     assert "AutoTokenizer" not in str(card)
     assert "## Results" not in str(card)
-    assert ModelCard(str(card)).data.library_name == "transformers"
+    assert ModelCard(str(card)).data.to_dict()["library_name"] == "transformers"

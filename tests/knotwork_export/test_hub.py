@@ -118,5 +118,7 @@ def test_repo_id_must_be_user_and_name(folder: Path, repo_id: str):
 
 @pytest.mark.parametrize("error", [ConnectionError("no route to host"), RuntimeError("403 Forbidden")])
 def test_network_trouble_is_one_clear_error(folder: Path, error: Exception):
-    with pytest.raises(ExportError, match=f"could not be uploaded to ada/gpt-nano: {type(error).__name__}: {error}"):
+    with pytest.raises(ExportError, match=f"could not be uploaded to ada/gpt-nano: {type(error).__name__}: {error}") as caught:
         push_to_hub(folder, "ada/gpt-nano", token="hf_secret", api=FakeApi(error))
+    assert caught.value.__cause__ is error
+    assert "hf_secret" not in str(caught.value)

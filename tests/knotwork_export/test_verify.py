@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from knotwork_export import ExportError, _verify, verify_export
+from knotwork_export import ExportError, _verify, export, verify_export
+from knotwork_export._reference import build_reference
 from knotwork_spaces.gpt2 import GPT2Supernet
 from torch import Tensor
 
@@ -40,14 +40,13 @@ for name in [*installed, "knotwork_ops._choices", "knotwork", "knotwork_later"]:
     assert done.returncode == 0, done.stderr
 
 
-def test_code_that_needs_knotwork_does_not_load(case, tmp_path: Path, supernet: GPT2Supernet):
-    if not case.custom_code:
-        pytest.skip("a uniform model has no code")
-    folder = shutil.copytree(case.folder, tmp_path / "a")
+def test_code_that_needs_knotwork_does_not_load(tmp_path: Path, supernet: GPT2Supernet, architecture):
+    model = supernet.extract(architecture("per_layer"))
+    folder = export(model, tmp_path / "a", verify=False)
     with (folder / "modeling_per_layer_gpt2.py").open("a") as file:
         file.write("\nimport knotwork_ops\n")
-    with pytest.raises(ExportError, match="(?s)does not load in a process without knotwork .*knotwork_ops"):
-        verify_export(folder, supernet.extract(case.architecture))
+    with pytest.raises(ExportError, match=r"(?s)does not load in a process without knotwork .*knotwork_ops"):
+        verify_export(folder, model)
 
 
 def test_environment_of_the_fresh_process_is_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -66,8 +65,13 @@ def test_equal_results_pass(case, alone: dict[str, Tensor], supernet: GPT2Supern
     with torch.inference_mode():
         alone["logits"] = model.eval()(input_ids=case.ids).logits
     alone["token_ids"] = torch.tensor(tokenizer(_verify.PROBE)["input_ids"])
-    with torch.autocast("cpu", dtype=torch.bfloat16):  # the caller's, which must not reach the comparison
-        verify_export(case.folder, model, tokenizer=tokenizer, reference_ids=case.ids, reference_logits=case.logits)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):  # the caller's settings must not reach the comparison
+            verify_export(case.folder, model, tokenizer=tokenizer, reference_ids=case.ids, reference_logits=case.logits)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
 
 
 @pytest.mark.parametrize("kind", ["one bit", "precision", "shape", "not finite", "tokens", "another architecture"])
@@ -117,7 +121,7 @@ def test_reference_must_fit(tmp_path: Path, supernet: GPT2Supernet, architecture
 def test_default_reference_leaves_the_random_state_alone(supernet: GPT2Supernet, architecture):
     model: Any = supernet.extract(architecture("uniform"))
     before = torch.random.get_rng_state()
-    first, second = (_verify.build_reference(model, None, None) for _ in range(2))
+    first, second = (build_reference(model, None, None) for _ in range(2))
     assert torch.equal(before, torch.random.get_rng_state())
     assert torch.equal(first.ids, second.ids)
     assert first.ids.shape == (2, 24)

@@ -225,3 +225,13 @@ def test_an_embedding_without_prefixes_is_refused():
         attention(q, k, v, width, MixedHeads(torch.ones(3), HEADS), causal=True)
     with pytest.raises(ValueError, match="heads of choice 'embed' need an embedding that is a prefix"):
         head_width(SlicedWidth("embed", HeadUnits(12, 2, 4)), SlicedHeads(2), 12)
+
+
+def test_heads_that_do_not_divide_a_width_are_refused():
+    with pytest.raises(ValueError, match="width 10 is not divisible by 4 heads"):
+        HeadUnits(16, 4, 10)
+    embed = prefix_width("embed", torch.tensor([0.5, 0.5]), (10, 16))
+    heads = MixedHeads(torch.tensor([1.0]), (4,))
+    x = torch.zeros(1, 2, 16)
+    with pytest.raises(ValueError, match="width 10 is not divisible by 4 heads"):
+        attention(x, x, x, embed, heads, causal=True)

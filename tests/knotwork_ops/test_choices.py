@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from typing import Any
 
 import pytest
@@ -32,9 +33,10 @@ def test_options_that_are_refused(options: Any, message: str):
         Choice("embed", options)
 
 
-def test_layers_must_be_positive():
-    with pytest.raises(ValueError, match="choice 'embed' is made in 0 layers: it must be at least 1"):
-        Choice("embed", (1, 2), layers=0)
+@pytest.mark.parametrize("layers", [0, -1, True, 2.5])
+def test_layers_must_be_a_positive_whole_number(layers: Any):
+    with pytest.raises(ValueError, match=f"choice 'embed' is made in {layers} layers: it must be a whole number from 1"):
+        Choice("embed", (1, 2), layers=layers)
 
 
 def test_shape():
@@ -114,13 +116,13 @@ BAD_OPTIONS += [[2], [[2]], (), {}, {"a": 1}, 2.0000001]
 @pytest.mark.parametrize("bad", BAD_OPTIONS, ids=lambda bad: repr(bad)[:20])
 @pytest.mark.parametrize(("name", "allowed"), [("embed", "[2, 4]"), ("depth", "[1, 3]")])
 def test_bad_options_are_named_with_what_is_allowed(name: str, allowed: str, bad: Any):
-    with pytest.raises(ValueError, match=re.escape(f"choice {name!r} cannot be {bad!r}: allowed are {allowed}")):
+    with pytest.raises(ValueError, match=re.escape(f"choice {name!r} cannot be {reprlib.repr(bad)}: allowed are {allowed}")):
         SPACE.architecture({**GOOD, name: bad})
 
 
 @pytest.mark.parametrize("bad", [b for b in BAD_OPTIONS if not isinstance(b, list | tuple)], ids=lambda bad: repr(bad)[:20])
 def test_bad_options_of_a_layer_are_named(bad: Any):
-    message = re.escape(f"choice 'ratio' cannot be {bad!r}: allowed are [1, 3.5]")
+    message = re.escape(f"choice 'ratio' cannot be {reprlib.repr(bad)}: allowed are [1, 3.5]")
     with pytest.raises(ValueError, match=message):
         SPACE.architecture({**GOOD, "ratio": bad})
     with pytest.raises(ValueError, match=message):

@@ -72,3 +72,9 @@ def test_layers_beyond_the_depth_are_not_run(depth: SlicedDepth | MixedDepth):
 
     x = torch.randn(2, SIZE)
     assert torch.equal(run_layers(x, [lambda x: x, lambda x: x, must_not_run], depth), x)
+
+
+@pytest.mark.parametrize("depth", [SlicedDepth(3), MixedDepth(torch.tensor([0.5, 0.5]), (1, 3))])
+def test_fewer_layers_than_the_depth_are_refused(depth):
+    with pytest.raises(ValueError, match="depth 3 needs as many layers, but there are 1"):
+        run_layers(torch.zeros(1), [lambda x: x], depth)

@@ -135,13 +135,17 @@ def test_joint_width_takes_any_table_of_widths():
     assert width.choice == "embed"
 
 
-@pytest.mark.parametrize(("embed", "ratio", "units"), [(192, 3.5, 672), (216, 4, 864), (4, 0.5, 2), (768, 4.0, 3072)])
+@pytest.mark.parametrize(
+    ("embed", "ratio", "units"), [(192, 3.5, 672), (216, 4, 864), (4, 0.5, 2), (768, 4.0, 3072), (120, 4.1, 492)]
+)
 def test_hidden_units(embed: int, ratio: float, units: int):
     assert hidden_units(embed, ratio) == units
     assert isinstance(hidden_units(embed, ratio), int)
 
 
 def test_hidden_units_that_are_no_whole_number_are_refused():
+    with pytest.raises(ValueError, match="MLP ratio inf of embedding width 4 is inf hidden units"):
+        hidden_units(4, float("inf"))
     with pytest.raises(ValueError, match=r"MLP ratio 2\.5 of embedding width 3 is 7\.5 hidden units"):
         hidden_units(3, 2.5)
     with pytest.raises(ValueError, match=r"MLP ratio 1\.5 of embedding width 3 is 4\.5 hidden units"):

@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,9 +102,25 @@ def _difference(a: Tensor, b: Tensor) -> float:
 
 
 def _logits(plain: PreTrainedModel, ids: Tensor) -> Tensor:
-    # The caller may be inside autocast; the fresh process is not.
-    with torch.inference_mode(), torch.autocast("cpu", enabled=False):
+    # The caller may be inside autocast, and may allow coarser products; the fresh process does neither.
+    with torch.inference_mode(), torch.autocast("cpu", enabled=False), _exact_products():
         return plain(input_ids=ids).logits
+
+
+@contextmanager
+def _exact_products() -> Iterator[None]:
+    try:
+        precision = torch.get_float32_matmul_precision()
+    except RuntimeError:  # set by backend, which torch then refuses to tell as one word
+        precision = "highest"
+    if precision == "highest":
+        yield
+        return
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
 
 
 def _load_alone(folder: Path, ids: Tensor, attention: str | None, probe: str | None) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,8 +38,8 @@ class Choice:
             raise ValueError(f"choice {self.name!r} has options {list(self.options)}: they must be positive numbers")
         if any(a >= b for a, b in zip(self.options, self.options[1:], strict=False)):
             raise ValueError(f"choice {self.name!r} has options {list(self.options)}: they must be distinct, ascending")
-        if self.layers is not None and self.layers < 1:
-            raise ValueError(f"choice {self.name!r} is made in {self.layers} layers: it must be at least 1, or None")
+        if self.layers is not None and (isinstance(self.layers, bool) or not isinstance(self.layers, int) or self.layers < 1):
+            raise ValueError(f"choice {self.name!r} is made in {self.layers} layers: it must be a whole number from 1, or None")
 
     @property
     def per_layer(self) -> bool:
@@ -53,7 +54,7 @@ class Choice:
         """Position of an option. Raises ValueError that names the choice, the value and the allowed options."""
         if not isinstance(option, bool) and option in self.options:
             return self.options.index(option)
-        raise ValueError(f"choice {self.name!r} cannot be {option!r}: allowed are {list(self.options)}")
+        raise ValueError(f"choice {self.name!r} cannot be {reprlib.repr(option)}: allowed are {list(self.options)}")
 
 
 @dataclass(frozen=True)

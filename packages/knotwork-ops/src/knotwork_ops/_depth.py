@@ -39,7 +39,13 @@ def run_layers(x: Tensor, layers: Sequence[Callable[[Tensor], Tensor]], depth: D
 
     Returns:
         A tensor shaped like ``x``.
+
+    Raises:
+        ValueError: fewer layers than the depth.
     """
+    deepest = depth.count if isinstance(depth, SlicedDepth) else depth.options[-1]
+    if len(layers) < deepest:
+        raise ValueError(f"depth {deepest} needs as many layers, but there are {len(layers)}")
     if isinstance(depth, SlicedDepth):
         for layer in layers[: depth.count]:
             x = layer(x)

@@ -41,8 +41,8 @@ def _mixed(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: MixedWidth | 
     if inputs is not None and outputs is not None and inputs.choice == outputs.choice:
         with full_precision(x):
             mask = (outputs.weights[:, None] * outputs.profile).t() @ inputs.profile
-            weight = weight * mask
-            bias = None if bias is None else bias * outputs.mean
+            weight = weight * mask.to(weight.dtype)
+            bias = None if bias is None else scaled(bias, outputs.mean)
         return F.linear(x, weight, bias)
     if inputs is not None:
         x = scaled(x, inputs.mean)

@@ -36,6 +36,10 @@ class Mixture(Mapping[str, Tensor]):
             if shape != choice.shape:
                 raise ValueError(f"mixture of choice {choice.name!r} has shape {shape}: expected {choice.shape}")
 
+    # Mapping compares contents, which tensors cannot do in one truth value.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
     def __getitem__(self, name: str) -> Tensor:
         return self.weights[name]
 

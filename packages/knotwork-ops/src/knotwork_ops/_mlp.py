@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -12,9 +13,10 @@ from knotwork_ops._profiles import MixedWidth, SlicedWidth, Width, joint_width
 def hidden_units(embed: int, ratio: float) -> int:
     """Hidden units of an MLP of this ratio. Raises ValueError when ratio x embedding is not a whole number."""
     units = embed * ratio
-    if units != int(units):
+    # A ratio such as 4.1 is not exact in binary, so its product may miss a whole number by a rounding error.
+    if not math.isfinite(units) or abs(units - round(units)) > 1e-6:
         raise ValueError(f"MLP ratio {ratio} of embedding width {embed} is {units} hidden units: not a whole number")
-    return int(units)
+    return round(units)
 
 
 def mlp_width(embed: Width, ratios: Sequence[float], choice: Tensor | float, factor: Tensor | None = None) -> Width:

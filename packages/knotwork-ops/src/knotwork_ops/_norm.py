@@ -33,9 +33,12 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, width: Width, eps: float
         return scaled(F.layer_norm(x, weight.shape, weight, bias, eps), width.scale)
     if width.prefixes is None:
         raise ValueError(f"layer norm over choice {width.choice!r} needs options that are prefixes of the dimension")
+    given = x.dtype
     with full_precision(x):
         x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-        return _mixed_norm(x, width.weights, width.prefixes, eps) * weight + bias * width.mean
+        normed = _mixed_norm(x, width.weights, width.prefixes, eps)
+        # In float32 under autocast, as torch's own layer norm does; in its own precision for a pure low-precision model.
+        return (normed * weight + bias * width.mean).to(torch.promote_types(weight.dtype, given))
 
 
 def _mixed_norm(x: Tensor, weights: Tensor, prefixes: tuple[int, ...], eps: float) -> Tensor:

@@ -38,18 +38,31 @@ class MixedWidth:
         return (self.weights[:, None] * self.profile).sum(0)
 
 
+def check_heads(width: int, heads: int) -> None:
+    """Raise ValueError when a width cannot be split evenly over heads."""
+    if width % heads:
+        raise ValueError(f"width {width} is not divisible by {heads} heads: every width must be divisible by every head count")
+
+
 @dataclass(frozen=True)
 class HeadUnits:
     """The units of ``parts`` projections of ``size`` each that an embedding of ``width`` split over ``heads`` uses.
 
     A head keeps its place when the embedding shrinks: each of the ``heads`` super-heads of width ``size / heads`` gives its
     first ``width / heads`` dims. ``parts`` is 3 for a joint query, key and value projection.
+
+    Raises:
+        ValueError: a size or width that the heads do not divide.
     """
 
     size: int
     heads: int
     width: int
     parts: int = 1
+
+    def __post_init__(self) -> None:
+        check_heads(self.size, self.heads)
+        check_heads(self.width, self.heads)
 
     def take(self, tensor: Tensor, dim: int) -> Tensor:
         """These units of a tensor along one dimension."""
@@ -152,6 +165,9 @@ def head_tables(
 ) -> tuple[Tensor, Tensor]:
     """Which units each pair of head count and embedding uses, ``(heads, embeds, size)``: as 0/1, and times 1/sqrt(e/h)."""
     size = embeds[-1]
+    for embed in embeds:
+        for count in heads:
+            check_heads(embed, count)
     with torch.inference_mode(False):
         used = torch.zeros(len(heads), len(embeds), size, dtype=dtype, device=device)
         for j, count in enumerate(heads):
