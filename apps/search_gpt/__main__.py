@@ -25,11 +25,13 @@ from knotwork_search import (
     costs,
     fixed_batches,
     outcome_record,
+    seeded,
 )
 from knotwork_search.report import write_report
 from knotwork_search.text import bytes_per_token, load_text, load_tokenizer, split_blocks, token_blocks
 from knotwork_spaces import family, load_space
 from rich.console import Console
+from transformers.utils import logging as transformers_logging
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "knotwork-ops", "knotwork-spaces", "knotwork-search")
 LABELS = {"params": "parameters", "flops": "FLOPs/token", "loss": "nats/token", "bits_per_byte": "bits/byte"}
@@ -56,6 +58,7 @@ def search_gpt(flags: Flags) -> None:
         run.check_resumable()
     else:
         run.check_free()
+    transformers_logging.disable_progress_bar()
     accelerator = _accelerator(flags, run)
     set_seed(flags.seed)
     text = load_text(flags.dataset, text_column=flags.text_column, streaming=flags.streaming)
@@ -168,10 +171,11 @@ def _finish(flags: Flags, run: RunFolder, supernet: Any, tokenizer: Any, found: 
 
 def _samples(model: Any, tokenizer: Any, count: int = 3) -> list[str]:
     start = torch.full((count, 1), tokenizer.eos_token_id)
-    torch.manual_seed(0)
-    tokens = model.generate(
-        start, attention_mask=torch.ones_like(start), do_sample=True, max_new_tokens=48, pad_token_id=tokenizer.eos_token_id
-    )
+    length = min(48, model.config.n_positions)
+    with seeded("samples"):
+        tokens = model.generate(
+            start, attention_mask=torch.ones_like(start), do_sample=True, max_length=length, pad_token_id=tokenizer.eos_token_id
+        )
     return [text.strip() for text in tokenizer.batch_decode(tokens, skip_special_tokens=True)]
 
 

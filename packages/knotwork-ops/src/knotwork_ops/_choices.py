@@ -13,6 +13,9 @@ from knotwork_ops._architecture import Architecture, Option
 DEPTH = "depth"
 """The choice of this name says how many layers are used; choices made per layer end where it ends."""
 
+LARGEST_OPTION = 10**9
+"""No width, count or ratio is larger; what is would overflow or exhaust memory long before."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -36,6 +39,8 @@ class Choice:
             raise ValueError(f"choice {self.name!r} has no options: give at least one")
         if any(isinstance(o, bool) or not isinstance(o, int | float) or not 0 < o < math.inf for o in self.options):
             raise ValueError(f"choice {self.name!r} has options {list(self.options)}: they must be positive numbers")
+        if any(o > LARGEST_OPTION for o in self.options):
+            raise ValueError(f"choice {self.name!r} has an option over {LARGEST_OPTION:,}: {reprlib.repr(self.options[-1])}")
         if any(a >= b for a, b in zip(self.options, self.options[1:], strict=False)):
             raise ValueError(f"choice {self.name!r} has options {list(self.options)}: they must be distinct, ascending")
         if self.layers is not None and (isinstance(self.layers, bool) or not isinstance(self.layers, int) or self.layers < 1):

@@ -54,7 +54,8 @@ class Recorder:
         self._max_steps = max_steps
         self._bar = self._make_bar()
         self._task = self._bar.add_task("", total=max_steps)
-        self._last_line, self._last_step, self._last_time = 0.0, -1, time.perf_counter()
+        self._last_line, self._shown = 0.0, 0
+        self._last_step, self._last_time = -1, time.perf_counter()
 
     def __enter__(self) -> Recorder:
         if self._bar.live.console.is_terminal:
@@ -110,7 +111,7 @@ class Recorder:
     def message(self, text: str) -> None:
         """Show one line."""
         if self.accelerator.is_main_process:
-            self.console.print(text, highlight=False, markup=False)
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _make_bar(self) -> Progress:
         columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}", markup=False), TimeRemainingColumn())
@@ -137,8 +138,8 @@ class Recorder:
         self._bar.update(self._task, completed=step, description=description)
         now = time.monotonic()
         due = now - self._last_line > PLAIN_LINE_EVERY or step == self._max_steps
-        if not self.console.is_terminal and due:
-            self._last_line = now
+        if not self.console.is_terminal and due and step != self._shown:
+            self._last_line, self._shown = now, step
             self.message(f"step {step}/{self._max_steps}  {description}")
 
     def _describe(self) -> str:

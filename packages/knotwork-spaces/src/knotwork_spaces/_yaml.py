@@ -142,4 +142,9 @@ def space_from_dict(values: Mapping[str, Any]) -> SearchSpace:
             raise ValueError(f"choice {name!r} of a stored space has options and layers, not {choice!r}")
         granularity = "uniform" if choice.get("layers") is None else "per_layer"
         choices[name] = {"options": choice.get("options"), "granularity": granularity}
-    return space_definition({"family": values.get("family"), **choices, **settings}).build()
+    space = space_definition({"family": values.get("family"), **choices, **settings}).build()
+    for choice in space:
+        layers = values["choices"][choice.name].get("layers")
+        if layers != choice.layers:
+            raise ValueError(f"choice {choice.name!r} is made in {layers} layers, but the largest depth is {choice.layers}")
+    return space

@@ -38,6 +38,7 @@ from transformers import GPT2LMHeadModel
 from knotwork_spaces.gpt2._cost import gpt2_cost
 from knotwork_spaces.gpt2._extract import plain_model, slice_state_dict
 from knotwork_spaces.gpt2._space import GPT2Space
+from knotwork_spaces.gpt2.modeling_per_layer_gpt2 import PerLayerGPT2LMHeadModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +59,7 @@ class GPT2Supernet(nn.Module):
         upstream: a model of the largest architecture to take the weights of; freshly initialised when None.
 
     Raises:
-        ValueError: an upstream model of other sizes than the space's largest architecture.
+        ValueError: an upstream model that is not what the space's largest architecture is.
     """
 
     # Upstream's modules, whose attributes torch's types do not know.
@@ -68,7 +69,7 @@ class GPT2Supernet(nn.Module):
     def __init__(self, space: GPT2Space, upstream: GPT2LMHeadModel | None = None) -> None:
         super().__init__()
         upstream = plain_model(space, space.largest) if upstream is None else upstream
-        _check_sizes(space, upstream)
+        _check_upstream(space, upstream)
         self.space = space
         self.transformer = upstream.transformer
         self.lm_head = upstream.lm_head
@@ -101,7 +102,12 @@ class GPT2Supernet(nn.Module):
 
         Returns:
             (batch, tokens, vocabulary).
+
+        Raises:
+            ValueError: more tokens than a block holds, or an architecture of another space.
         """
+        if input_ids.shape[1] > self.space.block_size:
+            raise ValueError(f"{input_ids.shape[1]} tokens are more than the space's block_size {self.space.block_size}")
         layout = self._layout(arch)
         transformer, embed = self.transformer, layout.embed
         positions = torch.arange(input_ids.shape[1], device=input_ids.device)
@@ -159,6 +165,7 @@ class GPT2Supernet(nn.Module):
 
     def _sliced_layout(self, sample: HardSample) -> Layout:
         arch = sample.architecture
+        self.space.validate(arch)
         embed = SlicedWidth("embed_dim", arch["embed_dim"], sample.factors.get("embed_dim"))
         layers = range(arch["depth"])
         heads: list[Heads] = [
@@ -168,13 +175,32 @@ class GPT2Supernet(nn.Module):
         return Layout(embed, SlicedDepth(arch["depth"], sample.factors.get("depth")), heads, hidden)
 
 
-def _check_sizes(space: GPT2Space, upstream: GPT2LMHeadModel) -> None:
+SAME_AS_UPSTREAM = (
+    "vocab_size",
+    "n_positions",
+    "n_embd",
+    "n_layer",
+    "n_head",
+    "n_inner",
+    "activation_function",
+    "layer_norm_epsilon",
+    "scale_attn_weights",
+    "scale_attn_by_inverse_layer_idx",
+    "add_cross_attention",
+    "tie_word_embeddings",
+)
+"""What an upstream model must share with the space's largest architecture to compute the same function."""
+
+
+def _check_upstream(space: GPT2Space, upstream: GPT2LMHeadModel) -> None:
     wanted, config = space.config(space.largest), upstream.config
-    for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_inner"):
+    if isinstance(upstream, PerLayerGPT2LMHeadModel):
+        raise ValueError("the upstream model is a PerLayerGPT2LMHeadModel: a supernet wraps a stock GPT2LMHeadModel")
+    for name in SAME_AS_UPSTREAM:
         given = getattr(config, name)
         if name == "n_inner" and given is None:
             given = 4 * config.n_embd
         if given != getattr(wanted, name):
             raise ValueError(
-                f"the upstream model has {name} {given}, but the space's largest architecture {getattr(wanted, name)}"
+                f"the upstream model has {name} {given!r}, but the space's largest architecture {getattr(wanted, name)!r}"
             )

@@ -1,6 +1,6 @@
 """GPT-2 whose layers choose their head count and MLP width alone.
 
-This file travels with an exported model (``trust_remote_code=True`` loads it), so it imports nothing but transformers.
+This file travels with an exported model (``trust_remote_code=True`` loads it): it imports transformers, and ``copy``.
 """
 
 import copy

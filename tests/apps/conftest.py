@@ -1,0 +1,77 @@
+"""Apps as functions, a text and a space small enough to search in seconds, and one finished run of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+APPS = Path(__file__).parents[2] / "apps"
+Main = Callable[[Sequence[str]], int]
+
+SPACE = """\
+family: gpt2
+embed_dim: [8, 12, 16]
+depth: [1, 2]
+num_heads: [1, 2]
+mlp_ratio: [1, 2, 4]
+block_size: 16
+recipe: {tokenizer: "train:260", max_steps: 6, batch_size: 4, learning_rate: 0.01}
+"""
+
+
+def load_app(name: str) -> Main:
+    """The ``main`` of an app, which runs as a folder and so finds its own modules beside it."""
+    folder = APPS / name
+    sys.path.insert(0, str(folder))
+    try:
+        spec = importlib.util.spec_from_file_location(f"app_{name}", folder / "__main__.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(folder))
+        sys.modules.pop("_flags", None)
+    return module.main
+
+
+@pytest.fixture(scope="session")
+def search_gpt() -> Main:
+    return load_app("search_gpt")
+
+
+@pytest.fixture(scope="session")
+def export_app() -> Main:
+    return load_app("export")
+
+
+@pytest.fixture(scope="session")
+def space_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("space") / "tiny.yaml"
+    path.write_text(SPACE)
+    return path
+
+
+@pytest.fixture(scope="session")
+def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "tale.txt"
+    path.write_text("".join(f"line {i}: the cat sat on mat number {i * 7 % 13}.\n" for i in range(400)))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny(space_file: Path, text_file: Path) -> list[str]:
+    """Flags of a search that takes seconds."""
+    return ["--space", str(space_file), "--dataset", str(text_file), "--candidates", "4", "--finetune-steps", "2"]
+
+
+@pytest.fixture(scope="session")
+def finished(search_gpt: Main, tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, per layer so that the model carries its own code."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    assert search_gpt([*tiny, "--output-dir", str(run), "--granularity", "per-layer", "--max-params", "none"]) == 0
+    return run

@@ -1,0 +1,24 @@
+import subprocess
+import sys
+
+import knotwork_search
+
+PUBLIC = """
+    STRATEGIES Alphas Batch Budget Candidate Ranked Recorder RunFolder Search SearchData SearchResult SearchSettings Strategy
+    Supernet batches choose comparison comparison_table costs draw_architecture entropy evaluate fixed_batches initial_alphas
+    likeliest load_checkpoint most_likely outcome_record random_candidates seeded shortlist strategy uniform_mixture
+    write_atomically
+"""
+
+
+def test_public_names():
+    """A name that comes or goes is a change of the interface: write it here, in the README and in the version."""
+    assert knotwork_search.__all__ == PUBLIC.split()
+    assert all(hasattr(knotwork_search, name) for name in knotwork_search.__all__)
+
+
+def test_knows_no_model_family_and_needs_no_extra():
+    missing = "timm", "transformers", "datasets", "tokenizers", "matplotlib", "knotwork_spaces", "knotwork_export"
+    code = f"import sys; sys.modules.update(dict.fromkeys({missing})); import knotwork_search"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

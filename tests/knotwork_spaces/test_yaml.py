@@ -1,0 +1,224 @@
+"""Spaces from files: the presets are what they promise, and nothing but a space is taken for one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from knotwork_spaces import SpaceDefinition, load_space, preset_names, space_definition, space_from_dict
+from knotwork_spaces.gpt2 import GPT2Space
+
+NANO = {"embed_dim": [64, 96, 128], "depth": [2, 3, 4], "num_heads": [2, 4, 8], "mlp_ratio": [2, 3, 4]}
+BOTH = ("num_heads", "mlp_ratio")
+TABLE = {
+    "gpt-nano": (NANO, (), {"block_size": 128, "initializer_range": 0.06}),
+    "gpt-shakespeare": (
+        {"embed_dim": [96, 192, 384], "depth": [4, 5, 6], "num_heads": [2, 4, 6], "mlp_ratio": [2, 3, 4]},
+        (),
+        {"block_size": 256},
+    ),
+    "gpt-tinystories": (
+        {"embed_dim": [384, 576, 768], "depth": [5, 6, 7], "num_heads": [6, 8, 12], "mlp_ratio": [2, 3, 4]},
+        BOTH,
+        {"vocab_size": 50304, "block_size": 224},
+    ),
+    "gpt-owt": (
+        {"embed_dim": [192, 384, 768], "depth": [10, 11, 12], "num_heads": [6, 8, 12], "mlp_ratio": [2, 3, 4]},
+        BOTH,
+        {"vocab_size": 50304, "block_size": 1024},
+    ),
+}
+SPACE = {"family": "gpt2", "embed_dim": [8, 16], "depth": [1, 2], "num_heads": [1, 2], "mlp_ratio": [2, 4]}
+
+
+def test_every_preset_is_in_the_table():
+    assert preset_names() == sorted(TABLE)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_presets_are_what_they_promise(name: str):
+    options, per_layer, given = TABLE[name]
+    definition = load_space(name)
+    assert definition.family == "gpt2"
+    assert definition.options == options
+    assert definition.per_layer == per_layer
+    assert definition.settings == given
+    space = definition.build(eos_token_id=0)
+    assert isinstance(space, GPT2Space)
+    assert {choice.name: list(choice.options) for choice in space} == options
+    assert {choice.name for choice in space if choice.per_layer} == set(per_layer)
+    assert space.block_size == given["block_size"]
+    assert space_from_dict(space.as_dict()) == space
+    assert {"tokenizer", "max_steps", "batch_size", "learning_rate"} <= set(definition.recipe)
+
+
+def test_a_file_is_read_as_a_preset_is(tmp_path: Path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("""
+family: gpt2
+embed_dim: [8, 16]
+depth: [1, 2]
+num_heads: {options: [1, 2], granularity: per_layer}
+mlp_ratio: {options: [0.5, 4]}
+block_size: 32
+recipe: {max_steps: 10}
+""")
+    options = {"embed_dim": [8, 16], "depth": [1, 2], "num_heads": [1, 2], "mlp_ratio": [0.5, 4]}
+    assert load_space(str(file)) == SpaceDefinition("gpt2", options, ("num_heads",), {"block_size": 32}, {"max_steps": 10})
+
+
+def test_settings_given_override_the_files():
+    definition = space_definition({**SPACE, "vocab_size": 11, "block_size": 8})
+    space = definition.build(block_size=5, dropout=0.1)
+    assert isinstance(space, GPT2Space)
+    assert (space.vocab_size, space.block_size, space.dropout) == (11, 5, 0.1)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_granularity_can_be_changed(name: str):
+    definition = load_space(name)
+    for spelling in ("per_layer", "per-layer"):
+        changed = definition.with_granularity(spelling)
+        assert changed.per_layer == BOTH
+        assert (changed.options, changed.settings, changed.recipe) == (
+            definition.options,
+            definition.settings,
+            definition.recipe,
+        )
+        assert changed.with_granularity("uniform").per_layer == ()
+    with pytest.raises(ValueError, match=r"unknown granularity 'layerwise': known are \['uniform', 'per_layer'\]"):
+        definition.with_granularity("layerwise")
+
+
+@pytest.mark.parametrize("name", ["gpt-mano", "", "space.yam", "/"])
+def test_unknown_presets_are_refused_with_the_list(name: str):
+    with pytest.raises(ValueError, match=rf"unknown space '{name}': .*'gpt-nano', 'gpt-owt', 'gpt-shakespeare'"):
+        load_space(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", r"a space is a mapping that names its family and its choices, not 'None'"),
+        (b"gpt2", r"a space is a mapping .*not 'gpt2'"),
+        (b"- 1\n- 2", r"a space is a mapping .*not '\[1, 2\]'"),
+        (b"1: 2", r"a space is a mapping .*not '\{1: 2\}'"),
+        (b"family: [", r"'.*space.yaml' is not valid YAML"),
+        (b"family: gpt2\n\tdepth: 3", r"'.*space.yaml' is not valid YAML"),
+        (b"[" * 5000, r"'.*space.yaml' is not valid YAML"),
+        (b"? [a]\n: b", r"'.*space.yaml' is not valid YAML"),
+        (b"family: !!python/object/apply:os.getcwd []", r"'.*space.yaml' is not valid YAML"),
+        (b"family: \xff", r"cannot read the space file '.*space.yaml'"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_files_that_hold_no_space_are_refused(text: bytes, message: str, tmp_path: Path):
+    file = tmp_path / "space.yaml"
+    file.write_bytes(text)
+    with pytest.raises(ValueError, match=message):
+        load_space(str(file))
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"cannot read the space file '.*none.yaml'"):
+        load_space(str(tmp_path / "none.yaml"))
+    (tmp_path / "folder.yml").mkdir()
+    with pytest.raises(ValueError, match=r"cannot read the space file '.*folder.yml'"):
+        load_space(str(tmp_path / "folder.yml"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"family": None}, r"must name its family, such as 'family: gpt2', not None"),
+        ({"family": ["gpt2"]}, r"must name its family, such as 'family: gpt2', not \['gpt2'\]"),
+        ({"family": "bert"}, r"unknown family 'bert': known are \['gpt2'\]"),
+        ({"recipe": [1]}, r"'recipe' is a mapping of search settings, not \[1\]"),
+        ({"depth": 3}, r"'depth' needs a list of options, not 3"),
+        ({"depth": []}, r"'depth' needs a list of options, not \[\]"),
+        ({"depth": {"granularity": "uniform"}}, r"'depth' needs a list of options, not None"),
+        ({"depth": [[1, 2], [3]]}, r"'depth' has options \[\[1, 2\], \[3\]\]: they must be numbers"),
+        ({"depth": ["2"]}, r"'depth' has options \['2'\]: they must be numbers"),
+        ({"depth": [True]}, r"'depth' has options \[True\]: they must be numbers"),
+        ({"depth": [None]}, r"'depth' has options \[None\]: they must be numbers"),
+        (
+            {"num_heads": {"options": [1], "granularity": "layer"}},
+            r"'num_heads' has granularity 'layer': known are \['uniform'",
+        ),
+        ({"num_heads": {"options": [1], "granularity": ["uniform"]}}, r"'num_heads' has granularity \['uniform'\]"),
+        ({"num_heads": {"option": [1]}}, r"'num_heads' has the unknown keys \['option'\]: options, granularity"),
+    ],
+    ids=str,
+)
+def test_malformed_definitions_are_refused(changes: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        space_definition({**SPACE, **changes})
+
+
+@pytest.mark.parametrize("name", ["embed_dim", "depth", "num_heads", "mlp_ratio"])
+def test_a_missing_choice_is_named(name: str):
+    with pytest.raises(ValueError, match=rf"choice '{name}' is missing: a gpt2 space needs \['embed_dim', 'depth'"):
+        space_definition({key: value for key, value in SPACE.items() if key != name})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"width": [1, 2]}, r"a gpt2 space does not fit these settings: .*'width'"),
+        ({"vocab": 100}, r"a gpt2 space does not fit these settings: .*'vocab'"),
+        ({"per_layer": ["depth"]}, r"a gpt2 space does not fit these settings: .*'per_layer'"),
+        ({"dropout": "low"}, r"dropout is 'low': it must be at least 0"),
+        ({"vocab_size": [100]}, r"vocab_size is \[100\]: it must be a positive whole number"),
+        ({"embed_dim": {"options": [8], "granularity": "per_layer"}}, r"'embed_dim' cannot be made per layer"),
+        ({"embed_dim": [float("inf")]}, r"'embed_dim' has options \[inf\]: they must be positive numbers"),
+    ],
+    ids=str,
+)
+def test_impossible_definitions_are_refused_when_built(changes: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        space_definition({**SPACE, **changes}).build()
+
+
+def json_values(numbers: st.SearchStrategy) -> st.SearchStrategy:
+    leaves = st.none() | st.booleans() | numbers | st.text(max_size=6) | st.sampled_from(["gpt2", "uniform", "per_layer"])
+    keys = st.text(max_size=6) | st.sampled_from([*SPACE, "options", "granularity", "recipe", "layers", "choices"])
+    return st.recursive(leaves, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4))
+
+
+# Options beyond a float's range are a test of their own, in test_gpt2_space.py.
+VALUES = json_values(st.integers(-(10**9), 10**9) | st.floats())
+CHANGES = st.dictionaries(
+    st.sampled_from([*SPACE, "recipe", "vocab_size", "block_size", "dropout", "else"]), VALUES, max_size=3
+)
+
+
+@settings(max_examples=100, derandomize=True, deadline=None)
+@given(values=json_values(st.integers() | st.floats()) | CHANGES.map(lambda changes: {**SPACE, **changes}))
+def test_any_json_gives_a_definition_or_a_value_error(values: object):
+    try:
+        definition = space_definition(values)
+    except ValueError:
+        return
+    assert isinstance(definition, SpaceDefinition)
+
+
+@settings(max_examples=100, derandomize=True, deadline=None)
+@given(changes=CHANGES)
+def test_any_definition_gives_a_space_or_a_value_error(changes: dict):
+    try:
+        space = space_definition({**SPACE, **changes}).build()
+    except ValueError:
+        return
+    assert space_from_dict(json.loads(json.dumps(space.as_dict()))) == space
+
+
+@settings(max_examples=50, derandomize=True, deadline=None)
+@given(values=VALUES | st.fixed_dictionaries({"family": st.just("gpt2"), "choices": VALUES}))
+def test_any_json_gives_a_stored_space_or_a_value_error(values: dict):
+    try:
+        space_from_dict(values)
+    except ValueError:
+        return

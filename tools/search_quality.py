@@ -1,0 +1,172 @@
+"""Does the search find better nets than chance? Prints the table that the README quotes.
+
+    uv run python tools/search_quality.py --granularity uniform --output-dir runs/quality-uniform
+
+For each search seed it runs `apps/search_gpt` with its default flags and the default budget (halfway between the smallest and
+the largest architecture). The found nets and distinct random ones of 85-100% of that budget are then trained from scratch with
+equal steps and compared. Every finished cell is kept as JSON in the output folder, so a killed assessment goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from knotwork_ops import Architecture
+from knotwork_search import Budget, random_candidates
+from knotwork_spaces import family, space_from_dict
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An architecture with its stand-alone losses by training seed and its inherited losses by search seed."""
+
+    architecture: Architecture
+    params: float
+    losses: list[float]
+    inherited: list[float]
+
+    @property
+    def mean(self) -> float:
+        return sum(self.losses) / len(self.losses)
+
+
+def main() -> None:
+    """Run the cells that are missing, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--output-dir", type=Path, required=True)
+    parser.add_argument("--granularity", choices=["uniform", "per-layer"], default="uniform")
+    parser.add_argument("--search-seeds", type=int, default=3)
+    parser.add_argument("--train-seeds", type=int, default=2)
+    parser.add_argument("--random", type=int, default=8, help="random architectures")
+    parser.add_argument("--steps", type=int, default=600, help="steps of training from scratch")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--search-flags", nargs=argparse.REMAINDER, default=[], help="passed on to search_gpt; last")
+    flags = parser.parse_args()
+    flags.output_dir.mkdir(parents=True, exist_ok=True)
+    runs = [flags.output_dir / f"search-{seed}" for seed in range(flags.search_seeds)]
+    _in_parallel([_search_command(run, seed, flags) for seed, run in enumerate(runs)], flags.processes)
+    outcomes = [json.loads((run / "architecture.json").read_text()) for run in runs]
+    space: Any = space_from_dict(outcomes[0]["space"])
+    found = [space.architecture(outcome["architecture"]) for outcome in outcomes]
+    chosen = _random_architectures(space, outcomes[0]["budget"], flags.random)
+    cells = [(a, seed) for seed in range(flags.train_seeds) for a in dict.fromkeys([*found, *chosen])]
+    commands = [_cell_command(flags.output_dir, runs[0], "train", a, f"{seed}", flags.steps) for a, seed in cells]
+    commands += [_cell_command(flags.output_dir, run, "inherit", None, run.name, 0) for run in runs]
+    (flags.output_dir / "architectures.json").write_text(json.dumps([a.as_dict() for a, s in cells if s == 0]))
+    _in_parallel(commands, flags.processes)
+    trained = {a: _collect(flags.output_dir, runs, a, flags.train_seeds) for a, _ in cells}
+    _print_table([trained[a] for a in found], [trained[a] for a in chosen], flags)
+
+
+def _random_architectures(space: Any, limits: dict[str, float], count: int) -> list[Architecture]:
+    supernet = family("gpt2")[1](space)
+    candidates = random_candidates(supernet, Budget(limits), count, least_share=0.85, seed=0)
+    return [candidate.architecture for candidate in candidates]
+
+
+def _search_command(run: Path, seed: int, flags: argparse.Namespace) -> tuple[Path, list[str]]:
+    command = [sys.executable, str(ROOT / "apps/search_gpt"), "--output-dir", str(run), "--seed", str(seed)]
+    command += ["--granularity", flags.granularity, *flags.search_flags]
+    if (run / "config.yaml").exists():
+        command = [sys.executable, str(ROOT / "apps/search_gpt"), "--output-dir", str(run), "--resume"]
+    return run / "architecture.json", command
+
+
+def _cell_command(
+    folder: Path, run: Path, kind: str, architecture: Architecture | None, seed: str, steps: int
+) -> tuple[Path, list[str]]:
+    result = folder / f"{kind}-{seed}.json" if architecture is None else _cell(folder, architecture, seed)
+    what = str(folder / "architectures.json") if architecture is None else architecture.to_json()
+    tool = str(ROOT / "tools/search_quality_cell.py")
+    return result, [sys.executable, tool, kind, str(run), what, seed, str(steps), str(result)]
+
+
+def _cell(folder: Path, architecture: Architecture, seed: object) -> Path:
+    name = "_".join(part.split(" ", 1)[1].replace("/", "-") for part in str(architecture).split(", "))
+    return folder / f"train-{name}-seed{seed}.json"
+
+
+def _in_parallel(commands: Iterable[tuple[Path, list[str]]], processes: int) -> None:
+    """Run those commands whose result is not there yet, sharing the cores evenly."""
+    threads = str(max(1, (os.cpu_count() or 1) // processes))
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    missing = [(result, command) for result, command in commands if not result.exists()]
+
+    def run(item: tuple[Path, list[str]]) -> None:
+        result, command = item
+        finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if finished.returncode != 0 or not result.exists():
+            raise RuntimeError(f"{' '.join(command)} failed:\n{finished.stderr[-2000:]}")
+        print(f"done: {result.name}", file=sys.stderr, flush=True)
+
+    with ThreadPoolExecutor(processes) as pool:
+        list(pool.map(run, missing))
+
+
+def _collect(folder: Path, runs: Sequence[Path], architecture: Architecture, seeds: int) -> Trained:
+    cells = [json.loads(_cell(folder, architecture, seed).read_text()) for seed in range(seeds)]
+    inherited = [json.loads((folder / f"inherit-{run.name}.json").read_text())[architecture.to_json()] for run in runs]
+    return Trained(architecture, cells[0]["params"], [cell["loss"] for cell in cells], inherited)
+
+
+def _print_table(found: Sequence[Trained], random: Sequence[Trained], flags: argparse.Namespace) -> None:
+    print(f"\n{flags.granularity}, {flags.steps} steps from scratch, {flags.train_seeds} training seeds; nats per token\n")
+    print("| net | parameters | loss | architecture |\n| --- | --- | --- | --- |")
+    rows = [*((f"found, search seed {i}", t) for i, t in enumerate(found)), *((f"random {i}", t) for i, t in enumerate(random))]
+    for name, net in rows:
+        print(f"| {name} | {net.params:,.0f} | {net.mean:.4f} | {net.architecture} |")
+    found_mean, found_error = mean_and_error([net.mean for net in found])
+    random_mean, random_error = mean_and_error([net.mean for net in random])
+    error = math.hypot(found_error, random_error)
+    spread = math.sqrt(
+        sum(_variance(net.losses) for net in {n.architecture: n for n in [*found, *random]}.values()) / len(rows)
+    )
+    taus = [kendall_tau([net.mean for net in random], [net.inherited[i] for net in random]) for i in range(len(found))]
+    print(
+        f"\nfound: mean {found_mean:.4f} +- {found_error:.4f}; random: mean {random_mean:.4f} +- {random_error:.4f}, ", end=""
+    )
+    print(f"best {min(net.mean for net in random):.4f}")
+    print(
+        f"found beats the random mean by {random_mean - found_mean:.4f} = {(random_mean - found_mean) / error:.1f} standard errors"
+    )
+    print(
+        f"standard deviation between training seeds {spread:.4f}, between random nets {_deviation([n.mean for n in random]):.4f}"
+    )
+    print(f"Kendall tau of inherited and stand-alone losses, random nets: {', '.join(f'{tau:.2f}' for tau in taus)}")
+
+
+def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and its standard error."""
+    return sum(values) / len(values), _deviation(values) / math.sqrt(len(values))
+
+
+def _variance(values: Sequence[float]) -> float:
+    mean = sum(values) / len(values)
+    return sum((value - mean) ** 2 for value in values) / max(1, len(values) - 1)
+
+
+def _deviation(values: Sequence[float]) -> float:
+    return math.sqrt(_variance(values))
+
+
+def kendall_tau(one: Sequence[float], other: Sequence[float]) -> float:
+    """Kendall's tau-a: agreeing pairs minus disagreeing ones over all pairs."""
+    pairs = [(i, j) for i in range(len(one)) for j in range(i)]
+    signs = [math.copysign(1, (one[i] - one[j]) * (other[i] - other[j])) for i, j in pairs]
+    return sum(signs) / len(pairs)
+
+
+if __name__ == "__main__":
+    main()
