@@ -130,20 +130,15 @@ def _print_table(found: Sequence[Trained], random: Sequence[Trained], flags: arg
     found_mean, found_error = mean_and_error([net.mean for net in found])
     random_mean, random_error = mean_and_error([net.mean for net in random])
     error = math.hypot(found_error, random_error)
-    spread = math.sqrt(
-        sum(_variance(net.losses) for net in {n.architecture: n for n in [*found, *random]}.values()) / len(rows)
-    )
+    nets = {net.architecture: net for net in [*found, *random]}.values()
+    spread = math.sqrt(sum(_variance(net.losses) for net in nets) / len(nets))
     taus = [kendall_tau([net.mean for net in random], [net.inherited[i] for net in random]) for i in range(len(found))]
-    print(
-        f"\nfound: mean {found_mean:.4f} +- {found_error:.4f}; random: mean {random_mean:.4f} +- {random_error:.4f}, ", end=""
-    )
-    print(f"best {min(net.mean for net in random):.4f}")
-    print(
-        f"found beats the random mean by {random_mean - found_mean:.4f} = {(random_mean - found_mean) / error:.1f} standard errors"
-    )
-    print(
-        f"standard deviation between training seeds {spread:.4f}, between random nets {_deviation([n.mean for n in random]):.4f}"
-    )
+    best, gain = min(net.mean for net in random), random_mean - found_mean
+    print(f"\nfound: mean {found_mean:.4f} +- {found_error:.4f}")
+    print(f"random: mean {random_mean:.4f} +- {random_error:.4f}, best {best:.4f}")
+    print(f"found beats the random mean by {gain:.4f} = {gain / error:.1f} standard errors")
+    between = _deviation([net.mean for net in random])
+    print(f"standard deviation between training seeds {spread:.4f}, between random nets {between:.4f}")
     print(f"Kendall tau of inherited and stand-alone losses, random nets: {', '.join(f'{tau:.2f}' for tau in taus)}")
 
 

@@ -44,7 +44,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("flags", "message"), CASES, ids=lambda value: "-".join(value)[:40] if isinstance(value, list) else "")
-def test_bad_flags(search_gpt: Main, tiny: list[str], tmp_path: Path, files: dict[str, str], capsys, flags: list[str], message: str):
+def test_bad_flags(
+    search_gpt: Main, tiny: list[str], tmp_path: Path, files: dict[str, str], capsys, flags: list[str], message: str
+):
     run = tmp_path / "run"
     code = search_gpt([*tiny, "--output-dir", str(run), *(files.get(flag, flag) for flag in flags)])
     error = capsys.readouterr().err

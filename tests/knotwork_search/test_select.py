@@ -128,7 +128,6 @@ def test_without_finetuning_the_inherited_loss_decides(accelerator):
     assert choose(net, candidates, numbered(8), held_out, settings, accelerator)[0].candidate.architecture["option"] == 1
 
 
-@pytest.mark.xfail(strict=True, reason="_finetune takes its optimiser out of the accelerator, but not its data loader")
 def test_choosing_leaves_nothing_in_the_accelerator(accelerator):
     toy = Toy()
     before = len(accelerator._optimizers), len(accelerator._dataloaders)

@@ -155,7 +155,6 @@ def test_gdas_factor_is_the_straight_through_gumbel_softmax(step):
             assert [choice.index(option) for option in (value if choice.per_layer else (value,))] == rows
 
 
-@pytest.mark.xfail(strict=True, reason="1 + picked - picked.detach() rounds: write 1 + (picked - picked.detach())")
 def test_gdas_factors_are_exactly_one():
     # A factor of 0.99999994 would make a supernet's forward pass differ from the architecture's own.
     with seeded("exactly one"):

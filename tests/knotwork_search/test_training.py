@@ -78,7 +78,6 @@ def test_a_failing_loss_leaves_the_weights_trainable(accelerator):
     assert all(parameter.requires_grad for parameter in toy.parameters())
 
 
-@pytest.mark.xfail(strict=True, reason="frozen() switches every weight on afterwards, also one that was off before")
 def test_a_weight_that_was_not_trained_before_stays_so():
     toy = Toy()
     toy.embed.weight.requires_grad_(False)

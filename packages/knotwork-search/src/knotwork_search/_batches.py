@@ -39,13 +39,13 @@ class _EndlessStream(IterableDataset[Any]):
     def __iter__(self) -> Iterator[Any]:
         skip = self.start
         while True:
-            seen = False
-            for item in islice(iter(self.dataset), skip, None):
-                seen = True
-                yield item
-            if not seen and skip == 0:
+            seen = 0
+            for seen, item in enumerate(self.dataset, start=1):
+                if seen > skip:
+                    yield item
+            if seen == 0:
                 raise ValueError("the streamed dataset is empty: there is nothing to train on")
-            skip = 0
+            skip = max(0, skip - seen)
 
 
 def batches(
@@ -61,15 +61,19 @@ def batches(
         position: batches per process to skip, for resuming.
     """
     start = position * batch_size * accelerator.num_processes
-    pin = accelerator.device.type == "cuda"
+    # A generator of its own keeps the loader from drawing on torch's global one, which the loop seeds by step.
+    options: Any = {"pin_memory": accelerator.device.type == "cuda", "generator": torch.Generator()}
     if isinstance(dataset, Sized):
         if len(dataset) < batch_size:
             raise ValueError(f"{len(dataset)} items are fewer than one batch of {batch_size}: use a smaller batch or more data")
         sampler = EndlessSampler(len(dataset), seed, start)
-        loader = DataLoader(cast("Dataset[Any]", dataset), batch_size, sampler=sampler, pin_memory=pin)
+        loader = DataLoader(cast("Dataset[Any]", dataset), batch_size, sampler=sampler, **options)
     else:
-        loader = DataLoader(_EndlessStream(dataset, start), batch_size, pin_memory=pin)
-    return iter(accelerator.prepare_data_loader(loader))
+        loader = DataLoader(_EndlessStream(dataset, start), batch_size, **options)
+    prepared = accelerator.prepare_data_loader(loader)
+    # The accelerator keeps what it prepares for its own checkpoints, which are not used here.
+    accelerator._dataloaders.remove(prepared)
+    return iter(prepared)
 
 
 def fixed_batches(dataset: Dataset[Any] | Any, batch_size: int, count: int, device: torch.device) -> list[Batch]:

@@ -13,6 +13,9 @@ from knotwork_ops import DEPTH, Architecture, Choice, Mixture, Option, SearchSpa
 from knotwork_search._budget import Budget, costs
 from knotwork_search._protocols import Supernet
 
+LOWER_SHARES = (0.8, 0.7, 0.6, 0.5, 0.25, 0.0)
+"""Shares of the budget to settle for, one after the other, when no architecture uses as much as was asked."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -39,17 +42,16 @@ def shortlist(
     """The ``size`` likeliest architectures that meet the budget and use at least ``least_share`` of it, likeliest first.
 
     Scores are relative to each decision's likeliest option, so that having more decisions makes no deep net unlikely. Fewer are
-    returned when the space holds fewer. When none uses that share of the budget, the share is dropped.
+    returned when the space holds fewer. When none uses that share of the budget, the share is lowered until one does.
 
     Raises:
         ValueError: no architecture meets the budget.
     """
-    found = list(islice(likeliest(supernet, probabilities, budget, least_share), size))
-    if not found and least_share > 0:
-        found = list(islice(likeliest(supernet, probabilities, budget, 0.0), size))
-    if not found:
-        raise ValueError(f"no architecture of this space meets the budget {dict(budget.limits)}")
-    return found
+    for share in (least_share, *(lower for lower in LOWER_SHARES if lower < least_share)):
+        found = list(islice(likeliest(supernet, probabilities, budget, share), size))
+        if found:
+            return found
+    raise ValueError(f"no architecture of this space meets the budget {dict(budget.limits)}")
 
 
 def likeliest(supernet: Supernet, probabilities: Mixture, budget: Budget, least_share: float = 0.0) -> Iterator[Candidate]:
@@ -58,12 +60,12 @@ def likeliest(supernet: Supernet, probabilities: Mixture, budget: Budget, least_
     Decisions are taken one after the other; an unfinished architecture is dropped as soon as its cheapest completion is over
     the budget or its dearest one uses too little, which is exact because cost never falls when an option grows.
     """
-    space = supernet.space
+    space, order = supernet.space, _costly_first(supernet)
     tie = count()
     heap: list[tuple[float, int, tuple[int, ...]]] = [(0.0, next(tie), ())]
     while heap:
         score, _, taken = heapq.heappop(heap)
-        slots = _slots(space, probabilities, taken)
+        slots = _slots(order, probabilities, taken)
         if len(taken) == len(slots):
             architecture = _complete(space, slots, taken, largest=False)
             yield Candidate(architecture, -score, costs(supernet, architecture))
@@ -71,21 +73,39 @@ def likeliest(supernet: Supernet, probabilities: Mixture, budget: Budget, least_
         slot = slots[len(taken)]
         for option in range(len(slot.options)):
             longer = (*taken, option)
-            grown = _slots(space, probabilities, longer)
+            grown = _slots(order, probabilities, longer)
             cheapest = costs(supernet, _complete(space, grown, longer, largest=False))
             dearest = costs(supernet, _complete(space, grown, longer, largest=True))
             if budget.met_by(cheapest) and budget.used_by(dearest, least_share):
                 heapq.heappush(heap, (score - slot.scores[option], next(tie), longer))
 
 
-def _slots(space: SearchSpace, probabilities: Mixture, taken: tuple[int, ...]) -> list[_Slot]:
+def _costly_first(supernet: Supernet) -> list[Choice]:
+    """The choices by how much their largest option costs over their smallest, dearest first.
+
+    Decisions that cost nothing, such as head counts, come last: by then every unfinished architecture is known to fit, so
+    the enumeration never multiplies them out in vain.
+    """
+    smallest = supernet.space.smallest
+    floor = costs(supernet, smallest)
+
+    def extra(choice: Choice) -> float:
+        if choice.name == DEPTH:
+            return math.inf
+        grown = supernet.space.architecture({**smallest.as_dict(), choice.name: choice.options[-1]})
+        return max((value / floor[name] for name, value in costs(supernet, grown).items()), default=0.0)
+
+    return sorted(supernet.space, key=extra, reverse=True)
+
+
+def _slots(order: list[Choice], probabilities: Mixture, taken: tuple[int, ...]) -> list[_Slot]:
     """The decisions to take, uniform choices first; per-layer ones only for the layers that the depth taken leaves."""
-    slots = [_slot(choice, None, probabilities) for choice in space if not choice.per_layer]
+    slots = [_slot(choice, None, probabilities) for choice in order if not choice.per_layer]
     layers = math.inf
     for slot, option in zip(slots, taken, strict=False):
         if slot.choice.name == DEPTH:
             layers = slot.options[option]
-    for choice in space:
+    for choice in order:
         if choice.layers is not None:
             slots += [
                 _slot(choice, layer, probabilities) for layer in range(min(choice.layers, int(min(layers, choice.layers))))

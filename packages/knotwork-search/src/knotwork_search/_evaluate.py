@@ -17,16 +17,19 @@ def evaluate(supernet: Supernet, data: Sequence[Batch], arch: Selection, acceler
 
     Nothing needs recalibration before it: the supernets hold no batch norm, whose running statistics no subnet inherits.
     """
-    supernet.train(False)
     totals: dict[str, torch.Tensor] = {}
     items = 0
-    with torch.no_grad(), accelerator.autocast():
-        for batch in data:
-            size = _size(batch)
-            items += size
-            for name, value in supernet.metrics(batch, arch).items():
-                totals[name] = totals.get(name, value.new_zeros((), dtype=torch.float64)) + value.double() * size
-    supernet.train(True)
+    training = supernet.training
+    supernet.train(False)
+    try:
+        with torch.no_grad(), accelerator.autocast():
+            for batch in data:
+                size = _size(batch)
+                items += size
+                for name, value in supernet.metrics(batch, arch).items():
+                    totals[name] = totals.get(name, value.new_zeros((), dtype=torch.float64)) + value.double() * size
+    finally:
+        supernet.train(training)
     return {name: float(total) / items for name, total in totals.items()}
 
 

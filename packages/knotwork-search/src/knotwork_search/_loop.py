@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from knotwork_ops import Architecture, Mixture, Selection
+from rich.console import Console
 
 from knotwork_search._alphas import entropy, initial_alphas
 from knotwork_search._batches import batches, fixed_batches
@@ -78,7 +79,7 @@ class Search:
         self.strategy = strategy_by_name(settings.strategy, supernet.space, settings.max_steps)
         self.budget = Budget(dict(settings.limits))
         self.budget.check_possible(supernet)
-        self.recorder = recorder or Recorder(None, settings.max_steps, self.accelerator)
+        self.recorder = recorder or Recorder(None, settings.max_steps, self.accelerator, console=Console(quiet=True))
         device = self.accelerator.device
         supernet.to(device)
         self.alphas = initial_alphas(supernet.space, settings.seed, device=device)

@@ -19,6 +19,9 @@ class Supernet(Protocol):
     @property
     def space(self) -> SearchSpace: ...
 
+    @property
+    def training(self) -> bool: ...
+
     def loss(self, batch: Batch, arch: Selection) -> Tensor:
         """Mean loss of a batch, 0-dim."""
         ...

@@ -64,7 +64,8 @@ class Recorder:
 
     def __exit__(self, *_: object) -> None:
         self.flush()
-        self._bar.stop()
+        if self._bar.live.is_started:
+            self._bar.stop()
 
     def resume_at(self, step: int) -> None:
         """Drop what was recorded at or after a step, and a last line that a kill cut short."""
@@ -76,7 +77,8 @@ class Recorder:
                 record = json.loads(line)
             except json.JSONDecodeError:
                 continue
-            if isinstance(record, dict) and record.get("step", step) < step:
+            number = record.get("step") if isinstance(record, dict) else None
+            if isinstance(number, int) and number < step:
                 kept.append(line)
         write_atomically(self._path, "".join(line + "\n" for line in kept))
 

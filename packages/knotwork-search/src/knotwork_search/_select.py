@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -62,7 +63,7 @@ def choose(
     for candidate in candidates:
         loss = evaluate(supernet, held_out, candidate.architecture, accelerator)["loss"]
         scored.append(Ranked(candidate, loss))
-    scored.sort(key=lambda ranked: ranked.loss)
+    scored.sort(key=lambda ranked: _diverged_last(ranked.loss))
     if settings.finetune_steps == 0 or len(scored) == 1:
         return scored
     for keep, steps in ((2, -(-settings.finetune_steps // 3)), (8, settings.finetune_steps)):
@@ -74,9 +75,13 @@ def choose(
                 _finetune(supernet, ranked.candidate.architecture, weight_data, steps, settings, accelerator)
                 loss = evaluate(supernet, held_out, ranked.candidate.architecture, accelerator)["loss"]
             tuned.append(replace(ranked, finetuned_loss=loss))
-        tuned.sort(key=lambda ranked: ranked.finetuned_loss or 0.0)
+        tuned.sort(key=lambda ranked: _diverged_last(ranked.finetuned_loss))
         scored = tuned + scored[entrants:]
     return scored
+
+
+def _diverged_last(loss: float | None) -> float:
+    return loss if loss is not None and math.isfinite(loss) else math.inf
 
 
 def random_candidates(
@@ -90,12 +95,16 @@ def random_candidates(
         ValueError: none was found.
     """
     found: dict[Architecture, Candidate] = {}
+    seen: set[Architecture] = set()
     uniform = uniform_mixture(supernet.space)
     with seeded("random candidates", seed):
         for _ in range(tries):
             architecture = draw_architecture(uniform)
+            if architecture in seen:
+                continue
+            seen.add(architecture)
             cost = costs(supernet, architecture)
-            if architecture not in found and budget.met_by(cost) and budget.used_by(cost, least_share):
+            if budget.met_by(cost) and budget.used_by(cost, least_share):
                 found[architecture] = Candidate(architecture, 0.0, cost)
             if len(found) == size:
                 break

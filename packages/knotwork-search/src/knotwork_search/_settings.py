@@ -62,8 +62,8 @@ class SearchSettings:
             "evaluation_batches",
             "checkpoint_every",
         ):
-            _require(name, getattr(self, name), 1, math.inf)
-        _require("finetune_steps", self.finetune_steps, 0, math.inf)
+            _require_whole(name, getattr(self, name), 1)
+        _require_whole("finetune_steps", self.finetune_steps, 0)
         for name in ("learning_rate", "clip"):
             _require(name, getattr(self, name), 1e-12, math.inf)
         if self.arch_learning_rate is not None:
@@ -74,6 +74,11 @@ class SearchSettings:
             _require(f"the budget of {name}", limit, 1, math.inf)
 
 
+def _require_whole(name: str, value: int, low: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise ValueError(f"{name} is {value}: it must be at least {low} and a whole number")
+
+
 def _require(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
+    if not (math.isfinite(value) and low <= value <= high):
         raise ValueError(f"{name} is {value}: it must be at least {low}" + ("" if high == math.inf else f" and at most {high}"))

@@ -78,7 +78,7 @@ def architecture_update(
 @contextmanager
 def frozen(supernet: Supernet) -> Iterator[None]:
     """Switch off the gradients of every weight for the length of the block, so that none is computed."""
-    parameters = [parameter for _, parameter in supernet.named_parameters()]
+    parameters = [parameter for _, parameter in supernet.named_parameters() if parameter.requires_grad]
     for parameter in parameters:
         parameter.requires_grad_(False)
     try:

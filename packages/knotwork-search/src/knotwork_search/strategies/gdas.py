@@ -37,7 +37,7 @@ class GDAS:
             soft = ((alpha.log_softmax(-1) + gumbel) / self.tau(step)).softmax(-1)
             index = soft.argmax(-1, keepdim=True)
             picked = soft.gather(-1, index).squeeze(-1)
-            chosen[name], factors[name] = index.squeeze(-1), 1 + picked - picked.detach()
+            chosen[name], factors[name] = index.squeeze(-1), 1 + (picked - picked.detach())
         return HardSample(architecture_at(self.space, chosen), factors)
 
     def probabilities(self, alphas: Alphas) -> Mixture:
