@@ -127,11 +127,13 @@ def _print_table(found: Sequence[Trained], random: Sequence[Trained], flags: arg
     rows = [*((f"found, search seed {i}", t) for i, t in enumerate(found)), *((f"random {i}", t) for i, t in enumerate(random))]
     for name, net in rows:
         print(f"| {name} | {net.params:,.0f} | {net.mean:.4f} | {net.architecture} |")
-    found_mean, found_error = mean_and_error([net.mean for net in found])
-    random_mean, random_error = mean_and_error([net.mean for net in random])
-    error = math.hypot(found_error, random_error)
     nets = {net.architecture: net for net in [*found, *random]}.values()
     spread = math.sqrt(sum(_variance(net.losses) for net in nets) / len(nets))
+    found_mean, found_error = mean_and_error([net.mean for net in found])
+    # Search seeds that agree on a net share its trainings, whose noise their agreement does not remove.
+    found_error = max(found_error, spread / math.sqrt(flags.train_seeds * len({net.architecture for net in found})))
+    random_mean, random_error = mean_and_error([net.mean for net in random])
+    error = math.hypot(found_error, random_error)
     taus = [kendall_tau([net.mean for net in random], [net.inherited[i] for net in random]) for i in range(len(found))]
     best, gain = min(net.mean for net in random), random_mean - found_mean
     print(f"\nfound: mean {found_mean:.4f} +- {found_error:.4f}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -54,10 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def search_gpt(flags: Flags) -> None:
     """Search, export and report as the flags say. Raises ValueError or OSError for what the user can mend."""
     run = RunFolder(flags.output_dir)
-    if flags.resume:
-        run.check_resumable()
-    else:
+    if not flags.resume:
         run.check_free()
+    elif run.architecture.exists():
+        print(f"{run.path} is finished: see {run.report}")
+        return
     transformers_logging.disable_progress_bar()
     accelerator = _accelerator(flags, run)
     set_seed(flags.seed)
@@ -153,6 +155,8 @@ def _finish(flags: Flags, run: RunFolder, supernet: Any, tokenizer: Any, found: 
     supernet.train(False)
     with torch.no_grad():
         logits = supernet.cpu().logits(ids, found)
+    if flags.resume and run.model.exists():
+        shutil.rmtree(run.model)  # exported just before the run was killed, so perhaps without the rest
     export(model, run.model, tokenizer=tokenizer, provenance=provenance, reference_ids=ids, reference_logits=logits)
     record["samples"] = _samples(model, tokenizer)
     run.write_architecture(record)

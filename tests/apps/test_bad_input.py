@@ -69,6 +69,13 @@ def test_resuming_where_there_is_no_run(search_gpt: Main, tmp_path: Path, capsys
     assert "holds no run to resume" in capsys.readouterr().err
 
 
+def test_resuming_a_finished_run(search_gpt: Main, finished: Path, capsys):
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    assert search_gpt(["--output-dir", str(finished), "--resume"]) == 0
+    assert "is finished" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+
+
 def test_an_output_folder_below_a_file(search_gpt: Main, tiny: list[str], text_file: Path, capsys):
     assert search_gpt([*tiny, "--output-dir", str(text_file / "run")]) == 2
     assert "Not a directory" in capsys.readouterr().err

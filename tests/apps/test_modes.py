@@ -1,0 +1,78 @@
+"""Precision, compilation, trackers and processes of search_gpt."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from accelerate.state import AcceleratorState
+
+from .conftest import APPS, Main
+
+
+def losses(run: Path) -> list[float]:
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [record["loss"] for record in records if record["split"] == "weight"]
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate():
+    """Accelerate keeps its first settings for the process's life; each test is to choose its own."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(scope="module")
+def plain(search_gpt: Main, tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("plain") / "run"
+    assert search_gpt([*tiny, "--output-dir", str(run)]) == 0
+    return run
+
+
+def test_bf16_stays_close_to_float32(search_gpt: Main, tiny: list[str], plain: Path, tmp_path: Path):
+    assert search_gpt([*tiny, "--output-dir", str(tmp_path / "run"), "--mixed-precision", "bf16"]) == 0
+    assert losses(tmp_path / "run") == pytest.approx(losses(plain), abs=0.05)
+
+
+def test_gradient_accumulation_doubles_the_batch(search_gpt: Main, tiny: list[str], tmp_path: Path):
+    # The first loss is of the untrained net on the same blocks, in one batch or in two halves.
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    assert search_gpt([*tiny, "--output-dir", str(whole), "--batch-size", "8"]) == 0
+    assert search_gpt([*tiny, "--output-dir", str(halves), "--gradient-accumulation", "2"]) == 0
+    assert losses(halves)[:3] == pytest.approx(losses(whole)[:3], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_compiled(search_gpt: Main, tiny: list[str], tmp_path: Path):
+    flags = [*tiny, "--max-steps", "2", "--finetune-steps", "0"]
+    assert search_gpt([*flags, "--output-dir", str(tmp_path / "plain")]) == 0
+    assert search_gpt([*flags, "--output-dir", str(tmp_path / "compiled"), "--compile"]) == 0
+    assert losses(tmp_path / "compiled") == pytest.approx(losses(tmp_path / "plain"), abs=1e-3)
+
+
+@pytest.mark.slow
+def test_two_processes_are_one_with_twice_the_batch(search_gpt: Main, tiny: list[str], tmp_path: Path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert search_gpt([*tiny, "--output-dir", str(one), "--batch-size", "8"]) == 0
+    launch = [
+        "-m",
+        "accelerate.commands.launch",
+        "--cpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+        "--mixed_precision",
+        "no",
+    ]
+    command = [sys.executable, *launch, str(APPS / "search_gpt" / "__main__.py"), *tiny, "--output-dir", str(two)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    ends = [json.loads((run / "architecture.json").read_text()) for run in (one, two)]
+    for name, weights in ends[0]["probabilities"].items():
+        assert ends[1]["probabilities"][name] == pytest.approx(weights, abs=1e-4)
