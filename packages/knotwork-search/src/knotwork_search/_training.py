@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -26,7 +26,7 @@ def weight_update(
     clip: float,
     accelerator: Accelerator,
 ) -> Tensor:
-    """One step of the weights on the mean loss over some batches. Returns that loss, detached."""
+    """One step of the weights on the mean loss over some batches. Returns that loss, detached, averaged over processes."""
     total = torch.zeros((), device=accelerator.device)
     for batch in data:
         with accelerator.autocast():
@@ -38,7 +38,7 @@ def weight_update(
     accelerator.clip_grad_norm_(parameters, clip)
     optimiser.step()
     optimiser.zero_grad()
-    return total
+    return _over_processes(total, accelerator)
 
 
 def architecture_update(
@@ -72,7 +72,11 @@ def architecture_update(
     average_gradients(alphas.values(), accelerator)
     optimiser.step()
     optimiser.zero_grad()
-    return total, {name: value.detach() for name, value in cost.items()}
+    return _over_processes(total, accelerator), {name: value.detach() for name, value in cost.items()}
+
+
+def _over_processes(loss: Tensor, accelerator: Accelerator) -> Tensor:
+    return loss if accelerator.num_processes == 1 else cast(Tensor, accelerator.reduce(loss, reduction="mean"))
 
 
 @contextmanager
