@@ -6,6 +6,7 @@ import math
 import shutil
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -115,6 +116,8 @@ def _settings(flags: Flags, supernet: Supernet) -> SearchSettings:
 
 def _accelerator(flags: Flags, run: RunFolder) -> Accelerator:
     trackers = None if flags.report_to == "none" else flags.report_to
+    if trackers and find_spec(trackers) is None:
+        raise ValueError(f"--report-to {trackers} needs the package {trackers}, which is not installed")
     accelerator = Accelerator(mixed_precision=flags.mixed_precision, log_with=trackers, project_dir=str(run.path))
     if trackers:
         accelerator.init_trackers("knotwork", config={k: v for k, v in flags.as_config().items() if v is not None})
