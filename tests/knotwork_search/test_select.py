@@ -103,7 +103,7 @@ def test_choose_ranks_by_the_finetuned_loss(accelerator):
     net = LateBloomer()
     candidates = [Candidate(a, 0.0, {"params": 1.0}) for a in every_architecture(net.space)]
     held_out = fixed_batches(numbered(4), 4, 1, CPU)
-    settings = settings_of(learning_rate=0.2, weight_decay=0.0, finetune_steps=30)
+    settings = settings_of(learning_rate=0.7, weight_decay=0.0, finetune_steps=30)
     ranked = choose(net, candidates, numbered(8), held_out, settings, accelerator)
     best = ranked[0]
     assert best.candidate.architecture["option"] == 3

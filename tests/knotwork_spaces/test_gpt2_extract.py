@@ -9,6 +9,7 @@ import pytest
 import torch
 from knotwork_ops import HardSample, Mixture
 from knotwork_spaces.gpt2 import (
+    GPT2Space,
     PerLayerGPT2Config,
     PerLayerGPT2LMHeadModel,
     modeling_per_layer_gpt2,
@@ -133,3 +134,17 @@ def test_per_layer_configuration_names_every_layer():
     assert isinstance(config, PerLayerGPT2Config)
     assert (config.heads_per_layer, config.inner_per_layer) == ([2, 4, 1], [48, 8, 20])
     assert (config.n_head, config.n_inner) == (2, 48)
+
+
+def test_a_per_layer_model_starts_like_a_stock_one():
+    space = GPT2Space.build(
+        embed_dim=[64], depth=[2], num_heads=[2, 4], mlp_ratio=[2, 4], per_layer=["num_heads", "mlp_ratio"], vocab_size=50
+    )
+    layers = {"embed_dim": 64, "depth": 2}
+    stock = plain_model(space, space.architecture({**layers, "num_heads": [4, 4], "mlp_ratio": [4, 4]}))
+    mixed = plain_model(space, space.architecture({**layers, "num_heads": [2, 4], "mlp_ratio": [2, 4]}))
+    assert type(stock) is not type(mixed)
+    scales = {name: parameter.std().item() for name, parameter in stock.named_parameters() if parameter.dim() == 2}
+    for name, parameter in mixed.named_parameters():
+        if parameter.dim() == 2:
+            assert parameter.std().item() == pytest.approx(scales[name], rel=0.1), name

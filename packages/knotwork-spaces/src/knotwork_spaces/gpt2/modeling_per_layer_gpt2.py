@@ -41,3 +41,8 @@ class PerLayerGPT2LMHeadModel(GPT2LMHeadModel):
             block.attn.config = config
             self.transformer.h[layer] = block
         self.post_init()
+        # transformers passes over modules without parameters of their own in code that is not its own, and with them GPT-2's
+        # smaller initial scale of the projections back to the residual stream.
+        for block in self.transformer.h:
+            self._init_weights(block.attn)
+            self._init_weights(block.mlp)
