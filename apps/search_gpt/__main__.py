@@ -167,7 +167,7 @@ def _finish(flags: Flags, run: RunFolder, supernet: Any, tokenizer: Any, found: 
     console = Console()
     console.print(comparison_table(record["comparison"], LABELS))
     for sample in record["samples"]:
-        console.print(repr(sample), markup=False, highlight=False)
+        console.print(repr(sample), markup=False, highlight=False, soft_wrap=True)
     console.print(f"found: {found}", markup=False, highlight=False)
     extra = "" if found.uniform else ", trust_remote_code=True"
     print(f"report: {run.report}\n\nfrom transformers import AutoModelForCausalLM, AutoTokenizer")

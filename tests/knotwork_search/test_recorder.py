@@ -124,3 +124,14 @@ def test_a_terminal_gets_a_bar(accelerator):
             notes.record(step, "weight", {"loss": 2.0})
     assert "30/100" in shown.getvalue()
     assert "\nstep " not in shown.getvalue()
+
+
+def test_what_comes_after_the_last_step_is_no_further_step(accelerator, tmp_path):
+    shown = io.StringIO()
+    notes = Recorder(tmp_path / "metrics.jsonl", 2, accelerator, console=Console(file=shown))
+    notes.record(1, "weight", {"loss": 1.0})
+    notes.flush()
+    notes.record(2, "validation", {"loss": 1.0})
+    notes.flush()
+    assert shown.getvalue().count("step 2/2") == 1
+    assert "step 3/2" not in shown.getvalue()

@@ -125,7 +125,8 @@ class Recorder:
         return None if elapsed <= 0 or steps != 1 else round(self.units_per_step / elapsed, 1)
 
     def _note(self, record: Mapping[str, Any]) -> None:
-        self._latest["step"] = record["step"] + 1
+        # What is recorded after the last step, such as its validation, belongs to that step.
+        self._latest["step"] = min(record["step"] + 1, self._max_steps)
         for key, value in record.items():
             if isinstance(value, float | int) and key != "step":
                 self._latest[f"{record['split']} {key}"] = value
