@@ -26,6 +26,7 @@ from knotwork_search import Budget, random_candidates
 from knotwork_spaces import family, space_from_dict
 
 ROOT = Path(__file__).parents[1]
+CELL = str(ROOT / "tools/search_quality_cell.py")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("--train-seeds", type=int, default=2)
     parser.add_argument("--random", type=int, default=8, help="random architectures")
     parser.add_argument("--steps", type=int, default=600, help="steps of training from scratch")
+    parser.add_argument("--learning-rate", type=float, help="of training from scratch; the search's own by default")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--search-flags", nargs=argparse.REMAINDER, default=[], help="passed on to search_gpt; last")
     flags = parser.parse_args()
@@ -62,11 +64,14 @@ def main() -> None:
     found = [space.architecture(outcome["architecture"]) for outcome in outcomes]
     chosen = _random_architectures(space, outcomes[0]["budget"], flags.random)
     cells = [(a, seed) for seed in range(flags.train_seeds) for a in dict.fromkeys([*found, *chosen])]
-    commands = [_cell_command(flags.output_dir, runs[0], "train", a, f"{seed}", flags.steps) for a, seed in cells]
-    commands += [_cell_command(flags.output_dir, run, "inherit", None, run.name, 0) for run in runs]
+    # Nets trained otherwise are other cells.
+    training = flags.output_dir / f"train-{flags.steps}-steps-rate-{flags.learning_rate or 'default'}"
+    training.mkdir(exist_ok=True)
+    commands = [_training_command(training, runs[0], a, seed, flags) for a, seed in cells]
+    commands += [_inheriting_command(flags.output_dir, run) for run in runs]
     (flags.output_dir / "architectures.json").write_text(json.dumps([a.as_dict() for a, s in cells if s == 0]))
     _in_parallel(commands, flags.processes)
-    trained = {a: _collect(flags.output_dir, runs, a, flags.train_seeds) for a, _ in cells}
+    trained = {a: _collect(training, runs, a, flags.train_seeds) for a, _ in cells}
     _print_table([trained[a] for a in found], [trained[a] for a in chosen], flags)
 
 
@@ -84,18 +89,22 @@ def _search_command(run: Path, seed: int, flags: argparse.Namespace) -> tuple[Pa
     return run / "architecture.json", command
 
 
-def _cell_command(
-    folder: Path, run: Path, kind: str, architecture: Architecture | None, seed: str, steps: int
+def _training_command(
+    folder: Path, run: Path, architecture: Architecture, seed: int, flags: argparse.Namespace
 ) -> tuple[Path, list[str]]:
-    result = folder / f"{kind}-{seed}.json" if architecture is None else _cell(folder, architecture, seed)
-    what = str(folder / "architectures.json") if architecture is None else architecture.to_json()
-    tool = str(ROOT / "tools/search_quality_cell.py")
-    return result, [sys.executable, tool, kind, str(run), what, seed, str(steps), str(result)]
+    result = _cell(folder, architecture, seed)
+    options = [architecture.to_json(), str(seed), str(flags.steps), str(flags.learning_rate or "")]
+    return result, [sys.executable, CELL, "train", str(run), str(result), *options]
+
+
+def _inheriting_command(folder: Path, run: Path) -> tuple[Path, list[str]]:
+    result = folder / f"inherit-{run.name}.json"
+    return result, [sys.executable, CELL, "inherit", str(run), str(result), str(folder / "architectures.json")]
 
 
 def _cell(folder: Path, architecture: Architecture, seed: object) -> Path:
     name = "_".join(part.split(" ", 1)[1].replace("/", "-") for part in str(architecture).split(", "))
-    return folder / f"train-{name}-seed{seed}.json"
+    return folder / f"{name}-seed{seed}.json"
 
 
 def _in_parallel(commands: Iterable[tuple[Path, list[str]]], processes: int) -> None:
@@ -117,7 +126,7 @@ def _in_parallel(commands: Iterable[tuple[Path, list[str]]], processes: int) -> 
 
 def _collect(folder: Path, runs: Sequence[Path], architecture: Architecture, seeds: int) -> Trained:
     cells = [json.loads(_cell(folder, architecture, seed).read_text()) for seed in range(seeds)]
-    inherited = [json.loads((folder / f"inherit-{run.name}.json").read_text())[architecture.to_json()] for run in runs]
+    inherited = [json.loads((folder.parent / f"inherit-{run.name}.json").read_text())[architecture.to_json()] for run in runs]
     return Trained(architecture, cells[0]["params"], [cell["loss"] for cell in cells], inherited)
 
 

@@ -1,6 +1,9 @@
 """One cell of search_quality: train an architecture from scratch, or evaluate many with a supernet's weights.
 
-python tools/search_quality_cell.py {train,inherit} RUN ARCHITECTURE-JSON-OR-FILE SEED STEPS RESULT
+python tools/search_quality_cell.py train RUN RESULT ARCHITECTURE-JSON SEED STEPS RATE
+python tools/search_quality_cell.py inherit RUN RESULT ARCHITECTURES-FILE
+
+An empty RATE means the learning rate of the run.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ VALIDATION_BATCHES = 64
 
 def main() -> None:
     """Compute the cell and write its result."""
-    kind, run, what, seed, steps, result = sys.argv[1:]
+    kind, run, result, what, *training = sys.argv[1:]
     folder = RunFolder(run)
     space: Any = space_from_dict(json.loads(folder.space.read_text()))
     config = folder.read_config()
@@ -45,6 +48,8 @@ def main() -> None:
         values: Any = {a.to_json(): evaluate(supernet, validation, a, accelerator)["loss"] for a in architectures}
     else:
         architecture = Architecture.from_json(what, space)
+        seed, steps, rate = training
+        config["learning_rate"] = float(rate) if rate else config["learning_rate"]
         train = token_blocks(text.train, tokenizer, space.block_size)
         loss = train_from_scratch(space, architecture, train, validation, config, int(seed), int(steps), accelerator)
         values = {"loss": loss, "params": costs(supernet, architecture)["params"]}
