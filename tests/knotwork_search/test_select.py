@@ -5,10 +5,20 @@ from typing import Any
 import pytest
 import torch
 from knotwork_ops import Architecture, Choice, SearchSpace, Selection
-from knotwork_search import Budget, Candidate, SearchSettings, choose, costs, evaluate, fixed_batches, random_candidates
+from knotwork_search import (
+    Budget,
+    Candidate,
+    SearchSettings,
+    choose,
+    costs,
+    evaluate,
+    fixed_batches,
+    random_candidates,
+    shortlist,
+)
 from torch import Tensor, nn
 
-from .toy import PER_LAYER, Toy, every_architecture, numbered, same, weights_of
+from .toy import PER_LAYER, Toy, every_architecture, numbered, random_mixture, same, weights_of
 
 CPU = torch.device("cpu")
 
@@ -157,7 +167,16 @@ def test_random_candidates_of_a_small_window_are_all_there_are():
     assert {candidate.architecture for candidate in found} == wanted
 
 
-def test_random_candidates_of_an_empty_window_are_refused():
-    message = re.escape("no architecture found that uses at least 100% of the budget {'params': 20000.0}")
-    with pytest.raises(ValueError, match=message):
-        random_candidates(Toy(), Budget({"params": 20_000.0}), 4, least_share=1.0, seed=0, tries=20)
+def test_random_candidates_settle_for_a_smaller_share_as_the_shortlist_does():
+    toy = Toy()
+    dearest = max(costs(toy, a)["params"] for a in every_architecture(PER_LAYER))
+    budget = Budget({"params": dearest / 0.65})  # none uses 70% of it, some use 60%
+    found = random_candidates(toy, budget, 1000, least_share=0.85, seed=0, tries=1500)
+    wanted = {a for a in every_architecture(PER_LAYER) if costs(toy, a)["params"] >= 0.6 * dearest / 0.65}
+    assert {candidate.architecture for candidate in found} == wanted
+    assert {c.architecture for c in shortlist(toy, random_mixture(PER_LAYER, 0), budget, 1000, least_share=0.85)} == wanted
+
+
+def test_random_candidates_under_an_impossible_budget_are_refused():
+    with pytest.raises(ValueError, match=re.escape("no architecture drawn meets the budget {'params': 2.0}")):
+        random_candidates(Toy(), Budget({"params": 2.0}), 4, least_share=1.0, seed=0, tries=20)

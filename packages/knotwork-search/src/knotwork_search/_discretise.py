@@ -47,11 +47,16 @@ def shortlist(
     Raises:
         ValueError: no architecture meets the budget.
     """
-    for share in (least_share, *(lower for lower in LOWER_SHARES if lower < least_share)):
+    for share in shares_to_try(least_share):
         found = list(islice(likeliest(supernet, probabilities, budget, share), size))
         if found:
             return found
     raise ValueError(f"no architecture of this space meets the budget {dict(budget.limits)}")
+
+
+def shares_to_try(least_share: float) -> tuple[float, ...]:
+    """The share of the budget that was asked for, and the lower ones to settle for."""
+    return (least_share, *(lower for lower in LOWER_SHARES if lower < least_share))
 
 
 def likeliest(supernet: Supernet, probabilities: Mixture, budget: Budget, least_share: float = 0.0) -> Iterator[Candidate]:

@@ -14,7 +14,7 @@ from knotwork_ops import Architecture
 
 from knotwork_search._batches import batches
 from knotwork_search._budget import Budget, costs
-from knotwork_search._discretise import Candidate
+from knotwork_search._discretise import Candidate, shares_to_try
 from knotwork_search._evaluate import evaluate
 from knotwork_search._optimisers import cosine, set_learning_rate, weight_optimiser
 from knotwork_search._protocols import Batch, Supernet
@@ -93,13 +93,15 @@ def random_candidates(
 ) -> list[Candidate]:
     """Distinct architectures drawn uniformly among those that use the budget to at least ``least_share``.
 
-    Fewer are returned when the space holds fewer.
+    Fewer are returned when the space holds fewer. When none of those drawn uses that share of the budget, the share is lowered
+    until one does, as in ``shortlist``.
 
     Raises:
-        ValueError: none was found.
+        ValueError: none of those drawn meets the budget.
     """
-    found: dict[Architecture, Candidate] = {}
+    within: list[Candidate] = []
     seen: set[Architecture] = set()
+    wanted = 0
     uniform = uniform_mixture(supernet.space)
     with seeded("random candidates", seed):
         for _ in range(tries):
@@ -108,13 +110,18 @@ def random_candidates(
                 continue
             seen.add(architecture)
             cost = costs(supernet, architecture)
-            if budget.met_by(cost) and budget.used_by(cost, least_share):
-                found[architecture] = Candidate(architecture, 0.0, cost)
-            if len(found) == size:
+            if budget.met_by(cost):
+                within.append(Candidate(architecture, 0.0, cost))
+                wanted += budget.used_by(cost, least_share)
+            if wanted == size:
                 break
-    if not found:
-        raise ValueError(f"no architecture found that uses at least {least_share:.0%} of the budget {dict(budget.limits)}")
-    return list(found.values())
+    for share in shares_to_try(least_share):
+        found = [candidate for candidate in within if budget.used_by(candidate.cost, share)]
+        if found:
+            return found[:size]
+    raise ValueError(
+        f"no architecture drawn meets the budget {dict(budget.limits)}: raise it, or search with a gradient strategy"
+    )
 
 
 def _finetune(
