@@ -17,6 +17,7 @@ ARROWS = {
     "knotwork-spaces": {"knotwork-ops"},
     "knotwork-search": {"knotwork-ops"},
     "knotwork-export": {"knotwork-ops", "knotwork-spaces"},
+    "knotwork-tasks": {"knotwork-ops", "knotwork-spaces", "knotwork-search", "knotwork-export"},
 }
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60

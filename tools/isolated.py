@@ -19,6 +19,7 @@ ABSENT = {
     "knotwork-spaces": ("knotwork_search", "knotwork_export", "transformers", "timm", "accelerate"),
     "knotwork-search": ("knotwork_spaces", "knotwork_export", "transformers", "timm", "datasets"),
     "knotwork-export": ("knotwork_search", "transformers", "timm", "accelerate"),
+    "knotwork-tasks": ("transformers", "timm", "datasets", "sklearn"),
 }
 PROBE = """
 import importlib, sys

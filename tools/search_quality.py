@@ -2,7 +2,7 @@
 
     uv run python tools/search_quality.py --granularity uniform --output-dir runs/quality-uniform
 
-For each search seed it runs `apps/search_gpt` with its default flags and the default budget (halfway between the smallest and
+For each search seed it runs the app with its default flags and the default budget (halfway between the smallest and
 the largest architecture). The found nets and distinct random ones of 85-100% of that budget are then trained from scratch with
 equal steps and compared. Every finished cell is kept as JSON in the output folder, so a killed assessment goes on where it was.
 """
@@ -47,6 +47,7 @@ def main() -> None:
     """Run the cells that are missing, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--output-dir", type=Path, required=True)
+    parser.add_argument("--app", choices=["search_gpt", "search_vit"], default="search_gpt")
     parser.add_argument("--granularity", choices=["uniform", "per-layer"], default="uniform")
     parser.add_argument("--search-seeds", type=int, default=3)
     parser.add_argument("--train-seeds", type=int, default=2)
@@ -76,16 +77,16 @@ def main() -> None:
 
 
 def _random_architectures(space: Any, limits: dict[str, float], count: int) -> list[Architecture]:
-    supernet = family("gpt2")[1](space)
+    supernet = family(space.family).supernet(space)
     candidates = random_candidates(supernet, Budget(limits), count, least_share=0.85, seed=0)
     return [candidate.architecture for candidate in candidates]
 
 
 def _search_command(run: Path, seed: int, flags: argparse.Namespace) -> tuple[Path, list[str]]:
-    command = [sys.executable, str(ROOT / "apps/search_gpt"), "--output-dir", str(run), "--seed", str(seed)]
+    command = [sys.executable, str(ROOT / "apps" / flags.app), "--output-dir", str(run), "--seed", str(seed)]
     command += ["--granularity", flags.granularity, *flags.search_flags]
     if (run / "config.yaml").exists():
-        command = [sys.executable, str(ROOT / "apps/search_gpt"), "--output-dir", str(run), "--resume"]
+        command = [sys.executable, str(ROOT / "apps" / flags.app), "--output-dir", str(run), "--resume"]
     return run / "architecture.json", command
 
 

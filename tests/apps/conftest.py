@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -24,18 +23,12 @@ recipe: {tokenizer: "train:260", max_steps: 6, batch_size: 4, learning_rate: 0.0
 
 
 def load_app(name: str) -> Main:
-    """The ``main`` of an app, which runs as a folder and so finds its own modules beside it."""
-    folder = APPS / name
-    sys.path.insert(0, str(folder))
-    try:
-        spec = importlib.util.spec_from_file_location(f"app_{name}", folder / "__main__.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(folder))
-        sys.modules.pop("_flags", None)
+    """The ``main`` of an app, which runs as a folder."""
+    spec = importlib.util.spec_from_file_location(f"app_{name}", APPS / name / "__main__.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     return module.main
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
+from knotwork_search import Search, SearchSettings
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -68,10 +70,9 @@ def test_a_resumed_run_ends_as_if_it_had_not_been_stopped(search_gpt: Main, tiny
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     flags = [*tiny, "--max-steps", "4"]
     assert search_gpt([*flags, "--output-dir", str(whole)]) == 0
-    module = search_gpt.__globals__
-    monkeypatch.setitem(module, "SearchSettings", lambda **values: original(**values, checkpoint_every=2))
-    original = module["Search"].__init__.__globals__["SearchSettings"]
-    monkeypatch.setattr(module["Search"], "choose", _interrupted)
+    settings = partial(SearchSettings, checkpoint_every=2)
+    monkeypatch.setattr("knotwork_tasks._search.SearchSettings", settings)
+    monkeypatch.setattr(Search, "choose", _interrupted)
     assert search_gpt([*flags, "--output-dir", str(stopped)]) == 130
     monkeypatch.undo()
     _drop_newest(stopped / "checkpoints")

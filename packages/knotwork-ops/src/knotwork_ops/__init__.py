@@ -1,11 +1,20 @@
 """Choices, mixtures and weight-entangled operations. Depends on torch alone."""
 
 from knotwork_ops._architecture import Architecture, Option, Value
-from knotwork_ops._attention import Heads, MixedHeads, SlicedHeads, attention, head_width
+from knotwork_ops._attention import (
+    Heads,
+    MixedHeads,
+    SlicedHeads,
+    attention,
+    fixed_head_attention,
+    fixed_head_width,
+    head_width,
+)
 from knotwork_ops._choices import DEPTH, Choice, SearchSpace
 from knotwork_ops._conv1d import conv1d
+from knotwork_ops._conv2d import conv2d
 from knotwork_ops._depth import Depth, MixedDepth, SlicedDepth, run_layers
-from knotwork_ops._embedding import embedding
+from knotwork_ops._embedding import columns, embedding
 from knotwork_ops._linear import EntangledLinear, linear
 from knotwork_ops._mixture import HardSample, Mixture, Selection
 from knotwork_ops._mlp import hidden_units, mlp_width
@@ -34,8 +43,12 @@ __all__ = [
     "Value",
     "Width",
     "attention",
+    "columns",
     "conv1d",
+    "conv2d",
     "embedding",
+    "fixed_head_attention",
+    "fixed_head_width",
     "head_width",
     "hidden_units",
     "joint_width",

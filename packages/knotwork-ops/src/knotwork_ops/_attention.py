@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from knotwork_ops._profiles import HeadUnits, MixedWidth, SlicedWidth, Width, head_tables, product, scaled
+from knotwork_ops._profiles import HeadUnits, MixedWidth, SlicedWidth, Width, head_tables, prefix_table, product, scaled
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +42,46 @@ def head_width(embed: Width, heads: Heads, size: int, parts: int = 1) -> SlicedW
     if embed.units == size:
         return SlicedWidth("heads", parts * size)
     return SlicedWidth("heads", HeadUnits(size, heads.count, embed.units, parts))
+
+
+def fixed_head_width(heads: Heads, head_dim: int, size: int, parts: int = 1) -> SlicedWidth | None:
+    """The same where every head has ``head_dim`` units: a smaller count is the first heads. None for a mixture.
+
+    Args:
+        heads: the head counts.
+        head_dim: units of one head.
+        size: units of one projection, for the largest count.
+        parts: projections side by side, 3 for joint queries, keys and values.
+    """
+    if isinstance(heads, MixedHeads):
+        return None
+    units = HeadUnits(size, 1, heads.count * head_dim, parts) if heads.count * head_dim < size else parts * size
+    return SlicedWidth("heads", units)
+
+
+def fixed_head_attention(
+    q: Tensor, k: Tensor, v: Tensor, heads: Heads, head_dim: int, *, causal: bool, dropout: float = 0.0
+) -> Tensor:
+    """Self-attention whose head count is searched and whose heads all have one width, such as AutoFormer's 64.
+
+    A count of h heads uses the first h, so all counts share one attention: head j, counted from 0, is scaled by the weight of
+    all counts above j.
+
+    Args:
+        q, k, v: ``(batch, tokens, heads x head_dim)`` each, for the largest count, or the chosen one when sliced.
+        heads: the head counts.
+        head_dim: units of one head.
+        causal: whether a token sees only itself and what stands before it.
+        dropout: probability of dropping an attention weight.
+
+    Returns:
+        A tensor shaped like ``q``.
+    """
+    if isinstance(heads, SlicedHeads):
+        return scaled(_attend(q, k, v, heads.count, head_dim**-0.5, causal, dropout), heads.factor)
+    out = _attend(q, k, v, heads.options[-1], head_dim**-0.5, causal, dropout)
+    table = prefix_table(heads.options, heads.options[-1], heads.weights.dtype, heads.weights.device)
+    return scaled(out, (heads.weights @ table).repeat_interleave(head_dim))
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, embed: Width, heads: Heads, *, causal: bool, dropout: float = 0.0) -> Tensor:

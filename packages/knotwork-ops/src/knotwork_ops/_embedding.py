@@ -1,4 +1,4 @@
-"""Entangled embeddings: a narrower net reads the first columns of the table."""
+"""Entangled embeddings and other tables: a narrower net reads their first columns."""
 
 from __future__ import annotations
 
@@ -6,6 +6,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from knotwork_ops._profiles import MixedWidth, Width, scaled
+
+
+def columns(table: Tensor, width: Width) -> Tensor:
+    """The columns of a table that are used, ``sum_i a_i pad(T[..., :e_i])`` or ``T[..., :e]``.
+
+    For position embeddings, class tokens, and the scale of a layer-scaled branch.
+
+    Args:
+        table: ``(..., size)`` at the largest width.
+        width: how the last dimension is used.
+
+    Returns:
+        ``(..., size)``, or ``(..., width)`` when sliced.
+    """
+    if isinstance(width, MixedWidth):
+        return scaled(table, width.mean)
+    return scaled(width.take(table, -1), width.scale)
 
 
 def embedding(ids: Tensor, weight: Tensor, width: Width) -> Tensor:
@@ -20,5 +37,5 @@ def embedding(ids: Tensor, weight: Tensor, width: Width) -> Tensor:
         ``(*ids.shape, size)``, or ``(*ids.shape, width)`` when sliced.
     """
     if isinstance(width, MixedWidth):
-        return scaled(F.embedding(ids, weight), width.mean)
+        return columns(F.embedding(ids, weight), width)
     return scaled(F.embedding(ids, width.take(weight, 1)), width.scale)

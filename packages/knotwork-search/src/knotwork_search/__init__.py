@@ -5,7 +5,7 @@ from knotwork_search._batches import batches, fixed_batches
 from knotwork_search._budget import Budget, costs
 from knotwork_search._checkpoint import load_checkpoint
 from knotwork_search._discretise import Candidate, likeliest, shortlist
-from knotwork_search._evaluate import evaluate
+from knotwork_search._evaluate import evaluate, evaluate_alone
 from knotwork_search._files import write_atomically
 from knotwork_search._loop import Search, SearchData, SearchResult
 from knotwork_search._outcome import comparison, comparison_table, outcome_record
@@ -15,6 +15,7 @@ from knotwork_search._run import RunFolder
 from knotwork_search._sampling import draw_architecture, most_likely, seeded, uniform_mixture
 from knotwork_search._select import Ranked, choose, random_candidates
 from knotwork_search._settings import SearchSettings
+from knotwork_search._train import train_alone
 from knotwork_search.strategies import STRATEGIES, strategy
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "draw_architecture",
     "entropy",
     "evaluate",
+    "evaluate_alone",
     "fixed_batches",
     "initial_alphas",
     "likeliest",
@@ -50,6 +52,7 @@ __all__ = [
     "seeded",
     "shortlist",
     "strategy",
+    "train_alone",
     "uniform_mixture",
     "write_atomically",
 ]

@@ -3,9 +3,28 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
-_FAMILIES = {"gpt2": ("knotwork_spaces.gpt2", "GPT2Space", "GPT2Supernet")}
+_FAMILIES = {
+    "gpt2": ("knotwork_spaces.gpt2", "GPT2Space", "GPT2Supernet"),
+    "vit": ("knotwork_spaces.vit", "ViTSpace", "ViTSupernet"),
+}
+
+
+class Family(NamedTuple):
+    """What a family's folder offers.
+
+    Attributes:
+        space: the search space's class, with ``build``.
+        supernet: the supernet's class, built from a space.
+        plain_model: ``(space, architecture) -> nn.Module``, the plain upstream model, freshly initialised.
+        plain_metrics: ``(model, batch) -> dict``, what the supernet's ``metrics`` are for a plain model; ``loss`` among them.
+    """
+
+    space: Any
+    supernet: Any
+    plain_model: Any
+    plain_metrics: Any
 
 
 def family_names() -> list[str]:
@@ -13,8 +32,8 @@ def family_names() -> list[str]:
     return sorted(_FAMILIES)
 
 
-def family(name: str) -> tuple[Any, Any]:
-    """The space class and the supernet class of a family.
+def family(name: str) -> Family:
+    """A family by name.
 
     Raises:
         ValueError: an unknown family.
@@ -24,4 +43,4 @@ def family(name: str) -> tuple[Any, Any]:
         raise ValueError(f"unknown family {name!r}: known are {family_names()}")
     module, space, supernet = _FAMILIES[name]
     loaded = import_module(module)
-    return getattr(loaded, space), getattr(loaded, supernet)
+    return Family(getattr(loaded, space), getattr(loaded, supernet), loaded.plain_model, loaded.plain_metrics)

@@ -36,7 +36,7 @@ class SpaceDefinition:
 
     def build(self, **settings: Any) -> SearchSpace:
         """The search space; settings override the file's. Raises ValueError when it is impossible or a setting is unknown."""
-        space, _ = family(self.family)
+        space = family(self.family).space
         try:
             return space.build(**self.options, per_layer=self.per_layer, **{**self.settings, **settings})
         except TypeError as error:
@@ -51,7 +51,7 @@ class SpaceDefinition:
         granularity = granularity.replace("-", "_")
         if granularity not in _GRANULARITIES:
             raise ValueError(f"unknown granularity {granularity!r}: known are {list(_GRANULARITIES)}")
-        space, _ = family(self.family)
+        space = family(self.family).space
         per_layer = space.per_layer_choices if granularity == "per_layer" else ()
         return SpaceDefinition(self.family, self.options, tuple(per_layer), self.settings, self.recipe)
 
@@ -59,6 +59,12 @@ class SpaceDefinition:
 def preset_names() -> list[str]:
     """The named spaces that come with the package."""
     return sorted(path.stem for path in _PRESETS.glob("*.yaml"))
+
+
+def presets_of(family: str) -> list[str]:
+    """The presets of one family. Does not import it, nor any other."""
+    files = {name: yaml.safe_load((_PRESETS / f"{name}.yaml").read_text(encoding="utf-8")) for name in preset_names()}
+    return [name for name, values in files.items() if values["family"] == family]
 
 
 def load_space(name_or_file: str) -> SpaceDefinition:
@@ -99,7 +105,7 @@ def space_definition(values: Any) -> SpaceDefinition:
         raise ValueError(f"a space must name its family, such as 'family: gpt2', not {name!r}")
     if not isinstance(recipe, Mapping):
         raise ValueError(f"'recipe' is a mapping of search settings, not {recipe!r}")
-    space, _ = family(name)
+    space = family(name).space
     options: dict[str, list[int | float]] = {}
     per_layer: list[str] = []
     for choice in space.choice_names:

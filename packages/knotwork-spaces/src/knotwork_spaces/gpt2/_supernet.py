@@ -37,6 +37,7 @@ from transformers import GPT2LMHeadModel
 
 from knotwork_spaces.gpt2._cost import gpt2_cost
 from knotwork_spaces.gpt2._extract import plain_model, slice_state_dict
+from knotwork_spaces.gpt2._loss import next_token_loss
 from knotwork_spaces.gpt2._space import GPT2Space
 from knotwork_spaces.gpt2.modeling_per_layer_gpt2 import PerLayerGPT2LMHeadModel
 
@@ -86,8 +87,7 @@ class GPT2Supernet(nn.Module):
             arch: the mixture, hard sample or architecture to run.
         """
         ids = batch["input_ids"]
-        # Autocast runs cross-entropy in float32 whatever the logits' precision.
-        return F.cross_entropy(self.logits(ids[:, :-1], arch).flatten(0, 1), ids[:, 1:].flatten())
+        return next_token_loss(self.logits(ids[:, :-1], arch), ids)
 
     def metrics(self, batch: Mapping[str, Tensor], arch: Selection) -> dict[str, Tensor]:
         """What evaluation reports, each a 0-dim mean over the batch: ``loss`` in nats per token."""

@@ -5,7 +5,7 @@ import torch
 from datasets import Dataset, IterableDataset
 from hypothesis import given
 from hypothesis import strategies as st
-from knotwork_search.text import TokenBlocks, split_blocks, token_blocks
+from knotwork_tasks.text import TokenBlocks, split_blocks, token_blocks
 from transformers import PreTrainedTokenizerFast
 
 

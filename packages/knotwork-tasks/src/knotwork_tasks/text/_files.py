@@ -6,7 +6,7 @@ from pathlib import Path
 import datasets
 from datasets import Dataset, IterableDataset
 
-from knotwork_search.text._splits import (
+from knotwork_tasks.text._splits import (
     ACCEPTED,
     HELD_OUT_ONE_IN,
     SourceError,

@@ -1,18 +1,18 @@
-"""The flags of search_gpt, which are also the keys of its YAML configuration."""
+"""The flags that every search shares, which are also the keys of its YAML configuration."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from jsonargparse import ArgumentError, ArgumentParser
 from knotwork_search import STRATEGIES, RunFolder, SearchSettings
-from knotwork_spaces import load_space, preset_names
+from knotwork_spaces import load_space, presets_of
 
 _DEFAULTS = SearchSettings()
 _NOT_REPEATED = ("output_dir", "resume", "push_to_hub")
-_CHOICES = {
+_CHOICES: dict[str, tuple[str | None, ...]] = {
     "strategy": tuple(STRATEGIES),
     "granularity": (None, "uniform", "per-layer"),
     "mixed_precision": ("no", "bf16", "fp16"),
@@ -20,21 +20,20 @@ _CHOICES = {
 }
 
 
-@dataclass(frozen=True)
-class Flags:
-    """Every setting of a run; those that the space's recipe may suggest are filled in."""
+@dataclass(frozen=True, kw_only=True)
+class SearchFlags:
+    """Every setting of a run that does not depend on the kind of data; what the space's recipe suggests is filled in.
+
+    A task adds its own flags in a subclass.
+    """
 
     output_dir: str
     space: str
     strategy: str
     dataset: str
-    text_column: str
-    streaming: bool
-    tokenizer: str
     max_steps: int
     batch_size: int
     gradient_accumulation: int
-    block_size: int | None
     train_portion: float
     learning_rate: float
     arch_learning_rate: float | None
@@ -54,31 +53,26 @@ class Flags:
         return {name: value for name, value in asdict(self).items() if name not in _NOT_REPEATED}
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        prog="search_gpt",
-        description="Search a GPT in one weight-entangled supernet; out comes a model that transformers loads.",
-        exit_on_error=False,
-    )
+def search_parser(program: str, description: str, family: str, default_space: str, datasets: str) -> ArgumentParser:
+    """A parser with the shared flags, to which a task adds its own.
+
+    Args:
+        program: the app's name.
+        description: one line for ``--help``.
+        family: the family of networks whose presets ``--help`` lists.
+        default_space: the preset searched when none is named.
+        datasets: what ``--dataset`` takes.
+    """
+    parser = ArgumentParser(prog=program, description=description, exit_on_error=False)
     add = parser.add_argument
     add("--config", action="config", help="YAML file of settings; flags given after it win")
     add("--output-dir", type=str, required=True, help="the run's folder")
-    add(
-        "--space",
-        type=str,
-        default="gpt-nano",
-        help=f"{', '.join(n for n in preset_names() if n.startswith('gpt'))} or a YAML file",
-    )
+    add("--space", type=str, default=default_space, help=f"{', '.join(presets_of(family))} or a YAML file")
     add("--strategy", type=str, default=_DEFAULTS.strategy, help=", ".join(STRATEGIES))
-    add("--dataset", type=str | None, help="Hub name, .txt/.jsonl/.parquet file, folder with train.txt and validation.txt, or "
-        "python-stdlib (the default)")  # fmt: skip
-    add("--text-column", type=str, default="text", help="the column that holds the text")
-    add("--streaming", action="store_true", help="stream a Hub dataset instead of downloading it")
-    add("--tokenizer", type=str | None, help="Hub name, local folder, or train:SIZE for a byte-level BPE")
+    add("--dataset", type=str | None, help=datasets)
     add("--max-steps", type=int | None, help="weight steps")
-    add("--batch-size", type=int | None, help="blocks in a batch, per process")
+    add("--batch-size", type=int | None, help="items in a batch, per process")
     add("--gradient-accumulation", type=int, default=1, help="batches summed up for one step")
-    add("--block-size", type=int | None, help="tokens in a block; the space's own by default")
     add(
         "--train-portion",
         type=float,
@@ -102,32 +96,33 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def parse(arguments: Sequence[str] | None) -> Flags:
-    """The flags of a command line.
+FlagsT = TypeVar("FlagsT", bound=SearchFlags)
+
+
+def parse_search_flags(
+    parser: ArgumentParser, arguments: Sequence[str] | None, flags_class: type[FlagsT], defaults: Mapping[str, Any]
+) -> FlagsT:
+    """The flags of a command line. What was not given comes from the space's recipe, then from ``defaults``.
 
     Raises:
         ValueError: an unknown flag or key, or a value that is not allowed.
     """
     try:
-        given = vars(_parser().parse_args(list(arguments) if arguments is not None else None))
+        given = vars(parser.parse_args(list(arguments) if arguments is not None else None))
     except ArgumentError as error:
         raise ValueError(f"{error}. See --help") from error
     given.pop("config", None)
     if given["resume"]:
         stored = RunFolder(given["output_dir"]).read_config()
-        unknown = set(stored) - {field.name for field in fields(Flags)}
+        unknown = set(stored) - {field.name for field in fields(flags_class)}
         if unknown:
             raise ValueError(f"config.yaml of {given['output_dir']} has the unknown key {sorted(unknown)[0]!r}")
         given |= stored
-    recipe = {"dataset": "python-stdlib", "tokenizer": "train:4096", **_recipe(given["space"])}
-    for name in ("dataset", "tokenizer", "max_steps", "batch_size", "learning_rate"):
-        if given[name] is None:
-            given[name] = recipe.get(name, getattr(_DEFAULTS, name, None))
+    suggested = {**asdict(_DEFAULTS), **defaults, **load_space(given["space"]).recipe}
+    for name, value in given.items():
+        if value is None and suggested.get(name) is not None:
+            given[name] = suggested[name]
     for name, allowed in _CHOICES.items():
         if given[name] not in allowed:
             raise ValueError(f"unknown {name} {given[name]!r}: known are {[value for value in allowed if value]}")
-    return Flags(**given)
-
-
-def _recipe(space: str) -> dict[str, Any]:
-    return dict(load_space(space).recipe)
+    return flags_class(**given)

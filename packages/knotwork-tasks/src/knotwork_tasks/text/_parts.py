@@ -4,7 +4,7 @@ from typing import overload
 
 from datasets import IterableDataset
 
-from knotwork_search.text._blocks import TokenBlocks
+from knotwork_tasks.text._blocks import TokenBlocks
 
 _PERIOD = 100
 

@@ -1,6 +1,6 @@
 import pytest
 from datasets import Dataset
-from knotwork_search.text import load_tokenizer
+from knotwork_tasks.text import load_tokenizer
 from transformers import PreTrainedTokenizerFast
 
 STORIES = [

@@ -11,8 +11,8 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from knotwork_search.text._hub import is_hub_name
-from knotwork_search.text._splits import TextDataset, document_batches
+from knotwork_tasks.text._hub import is_hub_name
+from knotwork_tasks.text._splits import TextDataset, document_batches
 
 END_OF_TEXT = "<|endoftext|>"
 _TRAIN_SPEC = re.compile(r"train:([0-9]{1,7})")

@@ -5,8 +5,8 @@ import pytest
 from datasets import Dataset
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from knotwork_search.text import _tokenizer as tokenizer_module
-from knotwork_search.text import load_tokenizer
+from knotwork_tasks.text import _tokenizer as tokenizer_module
+from knotwork_tasks.text import load_tokenizer
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import AutoTokenizer, PreTrainedTokenizerFast

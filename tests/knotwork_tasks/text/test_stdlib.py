@@ -2,8 +2,8 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from knotwork_search.text import TextSplits, load_text
-from knotwork_search.text._stdlib import is_validation_file, python_stdlib, stdlib_files
+from knotwork_tasks.text import TextSplits, load_text
+from knotwork_tasks.text._stdlib import is_validation_file, python_stdlib, stdlib_files
 
 ROOT = Path(sysconfig.get_path("stdlib"))
 

@@ -11,7 +11,7 @@ from datasets import Dataset, IterableDataset
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from knotwork_search.text._splits import TextDataset, document_batches
+from knotwork_tasks.text._splits import TextDataset, document_batches
 
 # A tokenizer keeps about 100 bytes a token until its call returns, so a call gets 8 MB of text at most, and one long
 # document is tokenised in pieces. No byte-level pre-tokenizer has a token with both a letter and the line end after

@@ -3,8 +3,8 @@ import torch
 from datasets import Dataset, IterableDataset
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from knotwork_search.text import TokenBlocks, bytes_per_token, token_blocks
-from knotwork_search.text import _blocks as blocks_module
+from knotwork_tasks.text import TokenBlocks, bytes_per_token, token_blocks
+from knotwork_tasks.text import _blocks as blocks_module
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from torch.utils.data import DataLoader

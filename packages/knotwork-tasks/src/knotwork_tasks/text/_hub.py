@@ -5,7 +5,7 @@ import re
 import datasets
 from datasets import DatasetDict, IterableDatasetDict
 
-from knotwork_search.text._splits import ACCEPTED, SourceError, TextSplits, hold_out, text_only
+from knotwork_tasks.text._splits import ACCEPTED, SourceError, TextSplits, hold_out, text_only
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 _VALIDATION_SPLITS = ("validation", "test")

@@ -7,7 +7,7 @@ import datasets
 import pytest
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 from datasets import config as datasets_config
-from knotwork_search.text import TextDataset, load_text
+from knotwork_tasks.text import TextDataset, load_text
 
 
 def documents(texts: TextDataset) -> list[Any]:

@@ -1,0 +1,23 @@
+"""Vision Transformers: search space, supernet and extraction. Needs timm: install ``knotwork-spaces[vit]``."""
+
+try:
+    import timm as _timm  # noqa: F401
+except ImportError as error:  # pragma: no cover - tested in an isolated environment
+    raise ImportError("knotwork_spaces.vit needs timm: pip install 'knotwork-spaces[vit]'") from error
+
+from knotwork_spaces.vit._cost import vit_cost
+from knotwork_spaces.vit._extract import slice_state_dict
+from knotwork_spaces.vit._space import ViTSpace
+from knotwork_spaces.vit._supernet import ViTSupernet
+from knotwork_spaces.vit._upstream import plain_metrics, plain_model
+from knotwork_spaces.vit.per_layer_vit import per_layer_vit
+
+__all__ = [
+    "ViTSpace",
+    "ViTSupernet",
+    "per_layer_vit",
+    "plain_metrics",
+    "plain_model",
+    "slice_state_dict",
+    "vit_cost",
+]

@@ -1,0 +1,246 @@
+"""The ViT supernet: a real timm VisionTransformer of the largest architecture, run with an architecture or a mixture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from knotwork_ops import (
+    Architecture,
+    Depth,
+    HardSample,
+    Heads,
+    MixedDepth,
+    MixedHeads,
+    Mixture,
+    Selection,
+    SlicedDepth,
+    SlicedHeads,
+    SlicedWidth,
+    Width,
+    attention,
+    columns,
+    conv2d,
+    fixed_head_attention,
+    fixed_head_width,
+    head_width,
+    layer_norm,
+    linear,
+    mlp_width,
+    prefix_width,
+    run_layers,
+)
+from timm.models.vision_transformer import VisionTransformer, global_pool_nlc
+from torch import Tensor, nn
+
+from knotwork_spaces.vit._cost import vit_cost
+from knotwork_spaces.vit._extract import slice_state_dict
+from knotwork_spaces.vit._space import ViTSpace
+from knotwork_spaces.vit._upstream import check_supported, classification_metrics, plain_model
+
+TABLES = ("cls_token", "reg_token", "pos_embed")
+"""Parameters that timm's model holds itself; None where it has none."""
+SETTINGS = ("num_classes", "global_pool", "no_embed_class", "num_prefix_tokens", "pool_include_prefix")
+"""What timm's model notes beside its modules, and its computation depends on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """How one call uses the supernet's dimensions: mixed or sliced, heads and hidden units by layer."""
+
+    embed: Width
+    depth: Depth
+    heads: list[Heads]
+    hidden: list[Width]
+
+
+class ViTSupernet(nn.Module):
+    """Every architecture of a ``ViTSpace`` in one set of weights, named and shaped like the largest timm model's.
+
+    Args:
+        space: the search space.
+        upstream: a model of the largest architecture to take the weights of; freshly initialised when None.
+
+    Raises:
+        ValueError: a model that is not what the space's largest architecture is, or that cannot be mixed.
+    """
+
+    # The upstream's modules, whose attributes torch's types do not know.
+    patch_embed: Any
+    cls_token: Tensor | None
+    reg_token: Tensor | None
+    pos_embed: Tensor | None
+    pos_drop: Any
+    patch_drop: Any
+    norm_pre: Any
+    blocks: Any
+    norm: Any
+    fc_norm: Any
+    head_drop: Any
+    head: Any
+    global_pool: str
+    no_embed_class: bool
+    num_prefix_tokens: int
+    pool_include_prefix: bool
+
+    def __init__(self, space: ViTSpace, upstream: VisionTransformer | None = None) -> None:
+        super().__init__()
+        upstream = plain_model(space, space.largest) if upstream is None else upstream
+        _check_upstream(space, upstream)
+        self.space = space
+        # The upstream's modules and tables become this module's own, so that parameters have timm's names.
+        for name, module in upstream.named_children():
+            self.add_module(name, module)
+        for name in TABLES:
+            self.register_parameter(name, getattr(upstream, name))
+        for name in SETTINGS:
+            setattr(self, name, getattr(upstream, name))
+
+    def forward(self, batch: Mapping[str, Tensor], arch: Selection) -> Tensor:
+        """The loss, so that wrappers which call the module (data parallelism, compilation) see the whole computation."""
+        return self.loss(batch, arch)
+
+    def loss(self, batch: Mapping[str, Tensor], arch: Selection) -> Tensor:
+        """Mean cross-entropy in nats, 0-dim.
+
+        Args:
+            batch: ``image``: (batch, channels, height, width); ``label``: (batch,) class numbers, or (batch, classes)
+                probabilities.
+            arch: the mixture, hard sample or architecture to run.
+        """
+        return nn.functional.cross_entropy(self.logits(batch["image"], arch), batch["label"])
+
+    def metrics(self, batch: Mapping[str, Tensor], arch: Selection) -> dict[str, Tensor]:
+        """What evaluation reports, each a 0-dim mean over the batch: ``loss`` in nats, accuracies ``top1`` and ``top5``."""
+        return classification_metrics(self.logits(batch["image"], arch), batch["label"])
+
+    def logits(self, image: Tensor, arch: Selection) -> Tensor:
+        """Class logits.
+
+        Args:
+            image: (batch, channels, height, width), of the space's image size.
+            arch: the mixture, hard sample or architecture to run.
+
+        Returns:
+            (batch, classes).
+
+        Raises:
+            ValueError: images of another size, or an architecture of another space.
+        """
+        space = self.space
+        if image.shape[1:] != (space.channels, space.image_size, space.image_size):
+            raise ValueError(
+                f"images are {tuple(image.shape[1:])}, but the space's {(space.channels, space.image_size, space.image_size)} "
+                "(channels, height, width)"
+            )
+        layout = self._layout(arch)
+        x = self._norm(self.norm_pre, self.patch_drop(self._embedded(image, layout.embed)), layout.embed)
+        blocks: list[Callable[[Tensor], Tensor]] = [
+            partial(self._block, block, embed=layout.embed, heads=heads, hidden=hidden)
+            for block, heads, hidden in zip(self.blocks, layout.heads, layout.hidden, strict=False)
+        ]
+        x = self._norm(self.norm, run_layers(x, blocks, layout.depth), layout.embed)
+        x = global_pool_nlc(x, self.global_pool, self.num_prefix_tokens, self.pool_include_prefix)
+        x = self.head_drop(self._norm(self.fc_norm, x, layout.embed))
+        return linear(x, self.head.weight, self.head.bias, inputs=layout.embed)
+
+    def cost(self, arch: Mixture | Architecture) -> dict[str, Tensor]:
+        """Exact ``params``, ``flops`` and ``macs`` per image; expected, and differentiable, under a mixture."""
+        return vit_cost(self.space, self, arch)
+
+    def extract(self, arch: Architecture) -> VisionTransformer:
+        """The plain timm model of an architecture, with copies of this supernet's weights."""
+        self.space.validate(arch)
+        model = plain_model(self.space, arch, slice_state_dict(self.space, self.state_dict(), arch))
+        return model.train(self.training)
+
+    def _embedded(self, image: Tensor, embed: Width) -> Tensor:
+        """Patches with their positions, behind class and register tokens."""
+        proj = self.patch_embed.proj
+        x = conv2d(image, proj.weight, proj.bias, embed, stride=proj.stride).flatten(2).transpose(1, 2)
+        tokens = [table for table in (self.cls_token, self.reg_token) if table is not None]
+        prefix = [columns(table, embed).expand(len(x), -1, -1) for table in tokens]
+        positions = None if self.pos_embed is None else columns(self.pos_embed, embed)
+        if positions is not None and self.no_embed_class:
+            x = x + positions
+        x = torch.cat([*prefix, x], 1) if prefix else x
+        if positions is not None and not self.no_embed_class:
+            x = x + positions
+        return self.pos_drop(x) if positions is not None else x
+
+    def _block(self, block: Any, x: Tensor, *, embed: Width, heads: Heads, hidden: Width) -> Tensor:
+        x = x + block.drop_path1(self._scale(block.ls1, self._attention(block, x, embed, heads), embed))
+        mlp = block.mlp
+        y = self._norm(block.norm2, x, embed)
+        y = mlp.drop1(mlp.act(linear(y, mlp.fc1.weight, mlp.fc1.bias, inputs=embed, outputs=hidden)))
+        y = mlp.drop2(linear(y, mlp.fc2.weight, mlp.fc2.bias, inputs=hidden, outputs=embed))
+        return x + block.drop_path2(self._scale(block.ls2, y, embed))
+
+    def _attention(self, block: Any, x: Tensor, embed: Width, heads: Heads) -> Tensor:
+        attn, head_dim = block.attn, self.space.head_dim
+        size = attn.qkv.out_features // 3
+        dropout = attn.attn_drop.p if self.training else 0.0
+        joint = head_width(embed, heads, size, 3) if head_dim is None else fixed_head_width(heads, head_dim, size, 3)
+        y = linear(self._norm(block.norm1, x, embed), attn.qkv.weight, attn.qkv.bias, inputs=embed, outputs=joint)
+        q, k, v = y.chunk(3, -1)
+        if head_dim is None:
+            y, units = attention(q, k, v, embed, heads, causal=False, dropout=dropout), head_width(embed, heads, size)
+        else:
+            y = fixed_head_attention(q, k, v, heads, head_dim, causal=False, dropout=dropout)
+            units = fixed_head_width(heads, head_dim, size)
+        return attn.proj_drop(linear(y, attn.proj.weight, attn.proj.bias, inputs=units, outputs=embed))
+
+    def _norm(self, norm: Any, x: Tensor, embed: Width) -> Tensor:
+        return x if isinstance(norm, nn.Identity) else layer_norm(x, norm.weight, norm.bias, embed, norm.eps)
+
+    def _scale(self, scale: Any, x: Tensor, embed: Width) -> Tensor:
+        return x if isinstance(scale, nn.Identity) else x * columns(scale.gamma, embed)
+
+    def _layout(self, arch: Selection) -> Layout:
+        if isinstance(arch, Mixture):
+            return self._mixed_layout(arch)
+        return self._sliced_layout(HardSample(arch) if isinstance(arch, Architecture) else arch)
+
+    def _mixed_layout(self, mixture: Mixture) -> Layout:
+        space = self.space
+        embed = prefix_width("embed_dim", mixture["embed_dim"], [int(o) for o in space["embed_dim"].options])
+        depths = tuple(int(o) for o in space["depth"].options)
+        counts = tuple(int(o) for o in space["num_heads"].options)
+        ratios = space["mlp_ratio"].options
+        layers = range(depths[-1])
+        heads: list[Heads] = [MixedHeads(mixture.at("num_heads", layer), counts) for layer in layers]
+        hidden = [mlp_width(embed, ratios, mixture.at("mlp_ratio", layer)) for layer in layers]
+        return Layout(embed, MixedDepth(mixture["depth"], depths), heads, hidden)
+
+    def _sliced_layout(self, sample: HardSample) -> Layout:
+        arch = sample.architecture
+        self.space.validate(arch)
+        embed = SlicedWidth("embed_dim", arch["embed_dim"], sample.factors.get("embed_dim"))
+        layers = range(arch["depth"])
+        heads: list[Heads] = [
+            SlicedHeads(int(arch.at("num_heads", layer)), sample.factor_at("num_heads", layer)) for layer in layers
+        ]
+        hidden = [mlp_width(embed, (), arch.at("mlp_ratio", layer), sample.factor_at("mlp_ratio", layer)) for layer in layers]
+        return Layout(embed, SlicedDepth(arch["depth"], sample.factors.get("depth")), heads, hidden)
+
+
+def _check_upstream(space: ViTSpace, upstream: VisionTransformer) -> None:
+    check_supported(space.model, upstream)
+    with torch.device("meta"):
+        wanted = plain_model(space, space.largest)
+    shapes, given = ({name: tuple(t.shape) for name, t in m.state_dict().items()} for m in (wanted, upstream))
+    for name in shapes.keys() | given.keys():
+        if shapes.get(name) != given.get(name):
+            raise ValueError(
+                f"the upstream model has {name} of shape {given.get(name)}, but the space's largest architecture "
+                f"{shapes.get(name)}"
+            )
+    for name in SETTINGS:
+        if getattr(wanted, name) != getattr(upstream, name):
+            raise ValueError(
+                f"the upstream model has {name} {getattr(upstream, name)!r}, but the space's largest architecture "
+                f"{getattr(wanted, name)!r}"
+            )

@@ -1,0 +1,107 @@
+"""The plain timm model of an architecture, and which timm models a supernet can wrap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import timm
+import torch
+from knotwork_ops import Architecture
+from timm.layers.attention import Attention
+from timm.layers.mlp import Mlp
+from timm.layers.patch_embed import PatchEmbed
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from knotwork_spaces.vit._space import POOLS, ViTSpace
+
+TIMM_INITIALIZER_RANGE = 0.02
+
+
+def plain_model(space: ViTSpace, architecture: Architecture, state: Mapping[str, Tensor] | None = None) -> VisionTransformer:
+    """The plain upstream model of an architecture, freshly initialised, or with a subnet's state dict.
+
+    Raises:
+        ValueError: ``space.model`` is no timm ViT, or one with parts that a supernet cannot mix.
+    """
+    name, arguments = space.timm_model(architecture)
+    if state is None:
+        model = _created(space, name, arguments)
+        with torch.no_grad():
+            for module in model.modules():
+                if isinstance(module, nn.Linear):
+                    module.weight.mul_(space.initializer_range / TIMM_INITIALIZER_RANGE)
+        return model
+    # On the meta device nothing is initialised, so neither time nor the random state is spent on weights to be replaced.
+    with torch.device("meta"):
+        model = _created(space, name, arguments)
+    model.load_state_dict(state, assign=True)
+    return model
+
+
+def plain_metrics(model: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The supernet's metrics of a plain timm model. See ``ViTSupernet.metrics``."""
+    return classification_metrics(model(batch["image"]), batch["label"])
+
+
+def classification_metrics(logits: Tensor, label: Tensor) -> dict[str, Tensor]:
+    """Mean cross-entropy in nats, and the shares of images whose label is the likeliest or among the five likeliest.
+
+    Args:
+        logits: (batch, classes).
+        label: (batch,) class numbers, or (batch, classes) probabilities, for which there is no accuracy.
+
+    Returns:
+        ``loss``, and for class numbers ``top1`` and ``top5``, 0-dim.
+    """
+    # Autocast runs cross-entropy in float32 whatever the logits' precision.
+    metrics = {"loss": F.cross_entropy(logits, label)}
+    if label.dim() == 1:
+        with torch.no_grad():
+            ranked = logits.topk(min(5, logits.shape[-1]), -1).indices == label[:, None]
+            metrics |= {"top1": ranked[:, 0].float().mean(), "top5": ranked.any(-1).float().mean()}
+    return metrics
+
+
+def _created(space: ViTSpace, name: str, arguments: Mapping[str, Any]) -> VisionTransformer:
+    try:
+        model = timm.create_model(name, num_classes=space.num_classes, **arguments)
+    except (TypeError, AssertionError) as error:
+        with torch.device("meta"):
+            check_supported(space.model, timm.create_model(space.model))
+        raise ValueError(f"timm's {space.model} cannot be built with {dict(arguments)}: {error}") from error
+    return check_supported(space.model, model)
+
+
+def check_supported(name: str, model: nn.Module) -> VisionTransformer:
+    """The model itself, when a supernet can mix all its parts.
+
+    Raises:
+        ValueError: it cannot; the message names the part.
+    """
+    if not isinstance(model, VisionTransformer):
+        raise ValueError(f"timm's {name} is a {type(model).__name__}, not a VisionTransformer: name one of timm's vit_* models")
+    block, norms = model.blocks[0], (model.norm_pre, model.norm, model.fc_norm)
+    unsupported = {
+        "subclasses of VisionTransformer": type(model) is not VisionTransformer,
+        "blocks of another kind": not all(type(b) is Block for b in model.blocks),
+        f"pooling other than {POOLS}": model.attn_pool is not None or model.global_pool not in POOLS,
+        "a dynamic image size": model.dynamic_img_size,
+        "another patch embedding": type(model.patch_embed) is not PatchEmbed
+        or not isinstance(model.patch_embed.norm, nn.Identity)
+        or not model.patch_embed.flatten,
+        "norms other than layer norm": any(not isinstance(n, nn.LayerNorm | nn.Identity) for n in norms)
+        or not isinstance(block.norm1, nn.LayerNorm),
+        "other attention": not isinstance(block.attn, Attention)
+        or any(not isinstance(m, nn.Identity) for m in (block.attn.q_norm, block.attn.k_norm, block.attn.norm))
+        or block.attn.gate is not None,
+        "another MLP": type(block.mlp) is not Mlp or not isinstance(block.mlp.norm, nn.Identity),
+    }
+    for part, present in unsupported.items():
+        if present:
+            raise ValueError(
+                f"timm's {name} has {part}, which a supernet cannot mix: name a plain one such as vit_small_patch16_224"
+            )
+    return model

@@ -1,0 +1,33 @@
+"""How every app ends: its exit code, and one line for an error that its user can mend."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from jsonargparse import ArgumentError
+from knotwork_export import ExportError
+
+
+def run_command(program: str, command: Callable[[], None]) -> int:
+    """Run an app's command. Returns its exit code: 0, 1 for an export that fails its verification, 2 for bad input.
+
+    Args:
+        program: the app's name, for its error line.
+        command: what to run; raises ValueError or OSError for what the user can mend.
+    """
+    try:
+        command()
+    except ExportError as error:
+        return fail(program, error, 1)
+    except (ArgumentError, ValueError, OSError) as error:
+        return fail(program, error, 2)
+    except KeyboardInterrupt:
+        return fail(program, "interrupted: give --resume to go on from the last checkpoint", 130)
+    return 0
+
+
+def fail(program: str, error: object, code: int) -> int:
+    """Say on one line what was wrong, and hand the exit code back."""
+    print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
+    return code

@@ -1,0 +1,101 @@
+"""A run's folder, read again: its space, its trained supernet, what it found."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from knotwork_ops import Architecture
+from knotwork_search import RunFolder, load_checkpoint
+from knotwork_spaces import family, space_from_dict
+
+from knotwork_tasks._task import Packaging, Task, task_kind
+
+
+class SavedRun:
+    """What a finished or interrupted run left behind, read when it is asked for.
+
+    Args:
+        path: the run's folder.
+
+    Raises:
+        ValueError: a file that is missing, damaged, or of another space; from the property that reads it.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.folder = RunFolder(path)
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The settings that the run was started with."""
+        return self.folder.read_config()
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """``architecture.json``; empty while the search is not finished."""
+        return read_json(self.folder.architecture) if self.folder.architecture.exists() else {}
+
+    @cached_property
+    def space(self) -> Any:
+        """The search space."""
+        return space_from_dict(read_json(self.folder.space))
+
+    @cached_property
+    def supernet(self) -> Any:
+        """The supernet in eval mode, with the weights of the newest readable checkpoint."""
+        supernet = family(self.space.family).supernet(self.space).eval()
+        tensors, _ = load_checkpoint(self.folder.checkpoints)
+        with torch.no_grad():
+            for name, parameter in supernet.named_parameters():
+                stored = tensors.get(f"supernet.{name}")
+                if stored is None or stored.shape != parameter.shape:
+                    raise ValueError(
+                        f"the checkpoint in {self.folder.checkpoints} has no fitting {name}: it is of another space"
+                    )
+                parameter.copy_(stored)
+        return supernet
+
+    @property
+    def packaging(self) -> Packaging:
+        """What leaves with this run's models."""
+        return task_kind(self.space.family).load_packaging(self.folder)
+
+    def task(self, accelerator: Accelerator) -> Task:
+        """The run's task, with its data and an untrained supernet."""
+        kind = task_kind(self.space.family)
+        flags = kind.flags(**self.config, output_dir=str(self.folder.path), resume=True, push_to_hub=None)
+        return kind.prepare(flags, self.folder, accelerator)
+
+    @property
+    def found(self) -> Architecture:
+        """The architecture that the search found."""
+        if not self.record:
+            raise ValueError(f"{self.folder.path} has found no architecture yet: name one with --architecture FILE.json")
+        return self.space.architecture(self.record.get("architecture", {}))
+
+    def architecture(self, file: Path | str) -> Architecture:
+        """An architecture of the run's space from a JSON file."""
+        return Architecture.from_json(read_text(Path(file)), self.space)
+
+
+def read_text(path: Path) -> str:
+    """A text file's content. Raises ValueError when it is not text, OSError when it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not a text file: {error}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises ValueError when the file holds anything else."""
+    try:
+        values = json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} is not a JSON object")
+    return values

@@ -1,0 +1,140 @@
+"""A search from its flags to the finished run folder, whatever the data."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any, TypeVar
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from knotwork_export import Provenance, push_to_hub
+from knotwork_search import (
+    Recorder,
+    RunFolder,
+    Search,
+    SearchData,
+    SearchResult,
+    SearchSettings,
+    Supernet,
+    comparison,
+    comparison_table,
+    costs,
+    outcome_record,
+)
+from knotwork_search.report import write_report
+from rich.console import Console
+
+from knotwork_tasks._flags import SearchFlags
+from knotwork_tasks._task import Task
+
+PACKAGES = (
+    "torch", "transformers", "timm", "datasets", "accelerate", "knotwork-ops", "knotwork-spaces", "knotwork-search",
+    "knotwork-export", "knotwork-tasks",
+)  # fmt: skip
+FlagsT = TypeVar("FlagsT", bound=SearchFlags)
+
+
+def search(flags: FlagsT, prepare: Callable[[FlagsT, RunFolder, Accelerator], Task]) -> None:
+    """Search, export and report as the flags say.
+
+    Args:
+        flags: the settings.
+        prepare: builds the task: its data and its supernet. Called after the seed is set, with the run's folder, which
+            exists only when the run is resumed.
+
+    Raises:
+        ValueError, OSError: for what the user can mend.
+        ExportError: the exported folder is not the model.
+    """
+    run = RunFolder(flags.output_dir)
+    if not flags.resume:
+        run.check_free()
+    elif run.architecture.exists():
+        print(f"{run.path} is finished: see {run.report}")
+        return
+    accelerator = _accelerator(flags, run)
+    set_seed(flags.seed)
+    task = prepare(flags, run, accelerator)
+    space: Any = task.supernet.space
+    settings = _settings(flags, task.supernet)
+    items = flags.batch_size * flags.gradient_accumulation * accelerator.num_processes
+    recorder = Recorder(run.metrics, flags.max_steps, accelerator, unit=task.unit, units_per_step=items * task.units_per_item)
+    data = SearchData(task.weight_data, task.architecture_data)
+    searching = Search(task.supernet, data, settings, accelerator=accelerator, run=run, recorder=recorder)
+    if flags.resume:
+        searching.load()
+    elif accelerator.is_main_process:
+        run.create(flags.as_config(), space.as_dict())
+        task.packaging.save(run)
+    with recorder:
+        result = searching.run()
+    rows = comparison(task.supernet, result.architecture, task.validation, accelerator, task.complete)
+    recorder.record(flags.max_steps, "validation", rows[0]["metrics"])
+    recorder.flush()
+    if accelerator.is_main_process:
+        record = outcome_record(space.as_dict(), result, settings, rows, PACKAGES)
+        _finish(flags, run, task, result, record)
+    accelerator.end_training()
+
+
+def _settings(flags: SearchFlags, supernet: Supernet) -> SearchSettings:
+    limit = flags.max_params
+    if limit == "halfway":
+        limit = sum(costs(supernet, edge)["params"] for edge in (supernet.space.smallest, supernet.space.largest)) / 2
+    return SearchSettings(
+        strategy=flags.strategy,
+        max_steps=flags.max_steps,
+        batch_size=flags.batch_size,
+        gradient_accumulation=flags.gradient_accumulation,
+        learning_rate=flags.learning_rate,
+        arch_learning_rate=flags.arch_learning_rate,
+        limits={} if limit == "none" else {"params": limit},
+        candidates=flags.candidates,
+        finetune_steps=flags.finetune_steps,
+        seed=flags.seed,
+        compile=flags.compile,
+    )
+
+
+def _accelerator(flags: SearchFlags, run: RunFolder) -> Accelerator:
+    trackers = None if flags.report_to == "none" else flags.report_to
+    if trackers and find_spec(trackers) is None:
+        raise ValueError(f"--report-to {trackers} needs the package {trackers}, which is not installed")
+    accelerator = Accelerator(mixed_precision=flags.mixed_precision, log_with=trackers, project_dir=str(run.path))
+    if trackers:
+        accelerator.init_trackers("knotwork", config={k: v for k, v in flags.as_config().items() if v is not None})
+    return accelerator
+
+
+def _finish(flags: SearchFlags, run: RunFolder, task: Task, result: SearchResult, record: dict[str, Any]) -> None:
+    """Export, write the rest of the folder, and tell the person who waits."""
+    found, supernet = result.architecture, task.supernet
+    supernet.train(False)
+    supernet.to("cpu")
+    provenance = Provenance(
+        architecture=record["architecture"],
+        cost=record["cost"],
+        strategy=flags.strategy,
+        dataset=flags.dataset,
+        metrics=record["comparison"][0]["metrics"],
+        settings=flags.as_config(),
+        versions=record["versions"],
+    )
+    if flags.resume and run.model.exists():
+        shutil.rmtree(run.model)  # exported just before the run was killed, so perhaps without the rest
+    task.packaging.export(supernet, found, run.model, provenance)
+    with torch.no_grad():
+        record["samples"] = task.samples(supernet.extract(found))
+    run.write_architecture(record)
+    write_report(run.path)
+    console = Console()
+    console.print(comparison_table(record["comparison"], task.labels))
+    for sample in record["samples"]:
+        console.print(repr(sample), markup=False, highlight=False, soft_wrap=True)
+    console.print(f"found: {found}", markup=False, highlight=False)
+    print(f"report: {run.report}\n\n{task.packaging.loading(run.model, found)}")
+    if flags.push_to_hub:
+        print(push_to_hub(run.model, flags.push_to_hub))

@@ -1,0 +1,133 @@
+"""The language-model task: GPT-2 spaces on blocks of text, which leave with their tokenizer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from knotwork_export import Provenance, export
+from knotwork_ops import Architecture
+from knotwork_search import Batch, RunFolder, Supernet, fixed_batches, seeded
+from knotwork_spaces import family, load_space
+from transformers import AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from knotwork_tasks.text._blocks import bytes_per_token, token_blocks
+from knotwork_tasks.text._flags import TextFlags
+from knotwork_tasks.text._parts import split_blocks
+from knotwork_tasks.text._sources import load_text
+from knotwork_tasks.text._tokenizer import load_tokenizer
+
+VALIDATION_BATCHES = 64
+FAMILIES = ("gpt2",)
+
+
+@dataclass
+class TextPackaging:
+    """A language model leaves with its tokenizer."""
+
+    tokenizer: Any
+
+    def save(self, run: RunFolder) -> None:
+        """Keep the tokenizer in the run's folder."""
+        self.tokenizer.save_pretrained(run.tokenizer)
+
+    def export(self, supernet: Any, architecture: Architecture, folder: Path, provenance: Provenance) -> Path:
+        """Export a subnet, verified against the supernet's own logits."""
+        ids = torch.randint(len(self.tokenizer), (2, supernet.space.block_size), generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            logits = supernet.logits(ids, architecture)
+        model = supernet.extract(architecture)
+        return export(
+            model, folder, tokenizer=self.tokenizer, provenance=provenance, reference_ids=ids, reference_logits=logits
+        )
+
+    def loading(self, folder: Path, architecture: Architecture) -> str:
+        """The lines of Python that load an exported folder."""
+        extra = "" if architecture.uniform else ", trust_remote_code=True"
+        return (
+            "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
+            f'model = AutoModelForCausalLM.from_pretrained("{folder}"{extra})'
+        )
+
+
+def load_packaging(run: RunFolder) -> TextPackaging:
+    """The packaging that a run's folder holds."""
+    return TextPackaging(AutoTokenizer.from_pretrained(run.tokenizer))
+
+
+@dataclass
+class TextTask:
+    """A GPT supernet with the two parts of its training text, and its validation text in batches."""
+
+    supernet: Supernet
+    weight_data: Any
+    architecture_data: Any
+    training_data: Any
+    validation: Sequence[Batch]
+    units_per_item: int
+    packaging: TextPackaging
+    bytes_per_token: float
+
+    unit = "tokens"
+    labels = {"params": "parameters", "flops": "FLOPs/token", "loss": "nats/token", "bits_per_byte": "bits/byte"}  # noqa: RUF012
+
+    def complete(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Metrics with bits per byte, which tokenizers of different sizes share."""
+        return {**metrics, "bits_per_byte": metrics["loss"] / (math.log(2) * self.bytes_per_token)}
+
+    def samples(self, model: Any, count: int = 3) -> list[str]:
+        """Texts that the model writes from nothing."""
+        end = self.packaging.tokenizer.eos_token_id
+        start = torch.full((count, 1), end)
+        length = min(48, model.config.n_positions)
+        with seeded("samples"):
+            tokens = model.generate(
+                start, attention_mask=torch.ones_like(start), do_sample=True, max_length=length, pad_token_id=end
+            )
+        return [text.strip() for text in self.packaging.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+
+
+def text_task(flags: TextFlags, run: RunFolder, accelerator: Accelerator) -> TextTask:
+    """The task that the flags describe.
+
+    Raises:
+        ValueError: a dataset, tokenizer or space that is unknown, empty, or does not fit the others.
+    """
+    transformers_logging.disable_progress_bar()
+    text = load_text(flags.dataset, text_column=flags.text_column, streaming=flags.streaming)
+    tokenizer = load_tokenizer(str(run.tokenizer) if flags.resume else flags.tokenizer, text.train)
+    space = _space(flags, tokenizer)
+    blocks = token_blocks(text.train, tokenizer, space.block_size)
+    weight, architecture = split_blocks(blocks, flags.train_portion)
+    held_out = token_blocks(text.validation, tokenizer, space.block_size)
+    return TextTask(
+        supernet=family(space.family).supernet(space),
+        weight_data=weight,
+        architecture_data=architecture,
+        training_data=blocks,
+        validation=fixed_batches(held_out, flags.batch_size, VALIDATION_BATCHES, accelerator.device),
+        units_per_item=space.block_size,
+        packaging=TextPackaging(tokenizer),
+        bytes_per_token=bytes_per_token(text.validation, tokenizer),
+    )
+
+
+def _space(flags: TextFlags, tokenizer: Any) -> Any:
+    definition = load_space(flags.space)
+    if definition.family not in FAMILIES:
+        raise ValueError(f"--space {flags.space} is of the family {definition.family!r}: this task searches {list(FAMILIES)}")
+    if flags.granularity is not None:
+        definition = definition.with_granularity(flags.granularity)
+    vocabulary = definition.settings.get("vocab_size", len(tokenizer))
+    if vocabulary < len(tokenizer):
+        raise ValueError(f"the space's vocab_size {vocabulary} is smaller than the tokenizer's {len(tokenizer)}")
+    settings: dict[str, Any] = {"vocab_size": vocabulary, "eos_token_id": tokenizer.eos_token_id}
+    if flags.block_size is not None:
+        settings["block_size"] = flags.block_size
+    return definition.build(**settings)
