@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import timm
@@ -83,25 +83,39 @@ def check_supported(name: str, model: nn.Module) -> VisionTransformer:
     """
     if not isinstance(model, VisionTransformer):
         raise ValueError(f"timm's {name} is a {type(model).__name__}, not a VisionTransformer: name one of timm's vit_* models")
-    block, norms = model.blocks[0], (model.norm_pre, model.norm, model.fc_norm)
-    unsupported = {
-        "subclasses of VisionTransformer": type(model) is not VisionTransformer,
-        "blocks of another kind": not all(type(b) is Block for b in model.blocks),
-        f"pooling other than {POOLS}": model.attn_pool is not None or model.global_pool not in POOLS,
-        "a dynamic image size": model.dynamic_img_size,
-        "another patch embedding": type(model.patch_embed) is not PatchEmbed
-        or not isinstance(model.patch_embed.norm, nn.Identity)
-        or not model.patch_embed.flatten,
-        "norms other than layer norm": any(not isinstance(n, nn.LayerNorm | nn.Identity) for n in norms)
-        or not isinstance(block.norm1, nn.LayerNorm),
-        "other attention": not isinstance(block.attn, Attention)
-        or any(not isinstance(m, nn.Identity) for m in (block.attn.q_norm, block.attn.k_norm, block.attn.norm))
-        or block.attn.gate is not None,
-        "another MLP": type(block.mlp) is not Mlp or not isinstance(block.mlp.norm, nn.Identity),
-    }
-    for part, present in unsupported.items():
-        if present:
-            raise ValueError(
-                f"timm's {name} has {part}, which a supernet cannot mix: name a plain one such as vit_small_patch16_224"
-            )
+    part = next(_unsupported(model), None)
+    if part is not None:
+        raise ValueError(
+            f"timm's {name} has {part}, which a supernet cannot mix: name a plain one such as vit_small_patch16_224"
+        )
     return model
+
+
+def _unsupported(model: VisionTransformer) -> Iterator[str]:
+    if type(model) is not VisionTransformer:
+        yield f"a class of its own, {type(model).__name__}"
+    if model.attn_pool is not None or model.global_pool not in POOLS:
+        yield f"pooling other than {POOLS}"
+    if model.dynamic_img_size:
+        yield "a dynamic image size"
+    patches = model.patch_embed
+    if type(patches) is not PatchEmbed or not isinstance(patches.norm, nn.Identity) or not patches.flatten:
+        yield "another patch embedding"
+    for block in model.blocks:
+        if type(block) is not Block:
+            yield f"blocks of another kind, {type(block).__name__}"
+        attn: Any = block.attn
+        if not isinstance(attn, Attention) or attn.gate is not None:
+            yield "another attention"
+        if any(not isinstance(norm, nn.Identity) for norm in (attn.q_norm, attn.k_norm, attn.norm, block.mlp.norm)):
+            yield "norms inside attention or MLP"
+        if type(block.mlp) is not Mlp:
+            yield "another MLP"
+    norms = [
+        model.norm_pre,
+        model.norm,
+        model.fc_norm,
+        *(norm for block in model.blocks for norm in (block.norm1, block.norm2)),
+    ]
+    if any(not isinstance(norm, nn.LayerNorm | nn.Identity) for norm in norms):
+        yield "norms other than layer norm"
