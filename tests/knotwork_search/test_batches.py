@@ -1,11 +1,14 @@
+import random
+from collections.abc import Iterable
 from itertools import chain, islice, pairwise
 
+import numpy
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from knotwork_search import batches, fixed_batches
-from knotwork_search._batches import EndlessSampler
+from knotwork_search._batches import EndlessOrder
 
 from .toy import Stream, numbered
 
@@ -16,20 +19,54 @@ def ids(stream, count: int) -> list[list[int]]:
     return [batch["id"].tolist() for batch in islice(stream, count)]
 
 
+def order(size: int, seed: int, positions: Iterable[int]) -> list[int]:
+    shuffled = EndlessOrder(list(range(size)), seed)
+    return [shuffled.index(position) for position in positions]
+
+
 @settings(max_examples=40, deadline=None)
 @given(size=st.integers(1, 20), position=st.integers(0, 70), seed=st.integers(0, 1000))
-def test_sampler_goes_on_from_any_position(size: int, position: int, seed: int):
-    whole = list(islice(EndlessSampler(size, seed), position + 30))
-    assert list(islice(EndlessSampler(size, seed, position), 30)) == whole[position:]
+def test_order_goes_on_from_any_position(size: int, position: int, seed: int):
+    whole = order(size, seed, range(position + 30))
+    assert order(size, seed, range(position, position + 30)) == whole[position:]
 
 
-def test_sampler_shuffles_every_epoch_anew():
-    sampler = EndlessSampler(50, seed=3)
-    drawn = list(islice(sampler, 200))
+def test_order_changes_with_every_epoch():
+    drawn = order(50, 3, range(200))
     epochs = [drawn[start : start + 50] for start in range(0, 200, 50)]
     assert all(sorted(epoch) == list(range(50)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 4
-    assert list(islice(EndlessSampler(50, seed=4), 50)) != epochs[0]
+    assert order(50, 4, range(50)) != epochs[0]
+
+
+class Noisy:
+    """Items that draw from every global generator, and a batch that mixes them."""
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {"id": torch.tensor(index), "noise": torch.rand(()) + random.random() + numpy.random.rand()}
+
+    def collate(self, items: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        batch = {name: torch.stack([item[name] for item in items]) for name in items[0]}
+        return {**batch, "noise": batch["noise"] * torch.rand(())}
+
+
+@pytest.mark.parametrize("position", [1, 2, 5])
+def test_what_a_batch_draws_depends_on_its_position_alone(accelerator, position):
+    def noise(first: int, count: int) -> list[list[float]]:
+        stream = batches(Noisy(), 4, accelerator, seed=1, position=first)
+        torch.rand(3), random.random(), numpy.random.rand()
+        return [batch["noise"].tolist() for batch in islice(stream, count)]
+
+    whole = noise(0, 8)
+    assert noise(position, 8 - position) == whole[position:]
+    assert len({value for batch in whole for value in batch}) == 32
+
+
+def test_a_dataset_collates_its_own_fixed_batches():
+    assert [len(batch["noise"]) for batch in fixed_batches(Noisy(), 4, 9, CPU)] == [4, 4, 2]
 
 
 @pytest.mark.parametrize("position", [0, 1, 2, 3, 7])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy
 import torch
 from knotwork_ops import DEPTH, Architecture, Mixture, SearchSpace
 from torch import Tensor
@@ -14,16 +16,23 @@ from torch import Tensor
 
 @contextmanager
 def seeded(*key: int | str) -> Iterator[None]:
-    """Seed torch's global generators by a key for the length of the block, and put their state back.
+    """Seed the global generators of torch, numpy and Python by a key for the length of the block, and put their state back.
 
     What a step draws is thereby a function of the run's seed and the step alone: every process draws the same, and a resumed
     run draws what it would have drawn.
     """
-    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=7).digest()
+    number = int.from_bytes(hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=7).digest(), "big")
+    python_state, numpy_state = random.getstate(), numpy.random.get_state()
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices):
-        torch.manual_seed(int.from_bytes(digest, "big"))
-        yield
+        torch.manual_seed(number)
+        random.seed(number)
+        numpy.random.seed(number % 2**32)
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            numpy.random.set_state(numpy_state)
 
 
 def architecture_at(space: SearchSpace, chosen: Mapping[str, Tensor]) -> Architecture:

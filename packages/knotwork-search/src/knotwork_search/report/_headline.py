@@ -10,6 +10,8 @@ from knotwork_search.report._run import Run
 from knotwork_search.report._series import names, quantile, series
 from knotwork_search.report._values import mapping, number, numbers, sequence
 
+_PER_SECOND = "_per_second"  # what the recorder names a throughput by: tokens_per_second, images_per_second
+
 
 def title(run: Run) -> str:
     """The page's title in plain text."""
@@ -90,8 +92,10 @@ def _loss_tiles(run: Run) -> list[tuple[str, str, str]]:
 
 
 def _speed_tiles(metrics: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
-    for key, name in (("tokens_per_second", "tokens"), ("items_per_second", "items")):
+    keys = {key for record in metrics for key in record if key.endswith(_PER_SECOND)}
+    for key in sorted(keys):
         speeds = series(metrics, "weight", key)
         if len(speeds):
+            name = key.removesuffix(_PER_SECOND)
             return [("speed", compact(quantile(speeds.values, 0.5)), f"{name} a second, median")]
     return []
