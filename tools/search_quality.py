@@ -23,10 +23,11 @@ from typing import Any
 
 from knotwork_ops import Architecture
 from knotwork_search import Budget, random_candidates
-from knotwork_spaces import family, space_from_dict
+from knotwork_spaces import family
+from knotwork_tasks import SavedRun
 
 ROOT = Path(__file__).parents[1]
-CELL = str(ROOT / "tools/search_quality_cell.py")
+CELL = str(ROOT / "tools/search_quality_cells.py")
 
 
 @dataclass(frozen=True)
@@ -61,18 +62,20 @@ def main() -> None:
     runs = [flags.output_dir / f"search-{seed}" for seed in range(flags.search_seeds)]
     _in_parallel([_search_command(run, seed, flags) for seed, run in enumerate(runs)], flags.processes)
     outcomes = [json.loads((run / "architecture.json").read_text()) for run in runs]
-    space: Any = space_from_dict(outcomes[0]["space"])
+    saved = SavedRun(runs[0])
+    space = saved.space
     found = [space.architecture(outcome["architecture"]) for outcome in outcomes]
     chosen = _random_architectures(space, outcomes[0]["budget"], flags.random)
-    cells = [(a, seed) for seed in range(flags.train_seeds) for a in dict.fromkeys([*found, *chosen])]
+    nets = list(dict.fromkeys([*found, *chosen]))
     # Nets trained otherwise are other cells.
     training = flags.output_dir / f"train-{flags.steps}-steps-rate-{flags.learning_rate or 'default'}"
     training.mkdir(exist_ok=True)
-    commands = [_training_command(training, runs[0], a, seed, flags) for a, seed in cells]
-    commands += [_inheriting_command(flags.output_dir, run) for run in runs]
-    (flags.output_dir / "architectures.json").write_text(json.dumps([a.as_dict() for a, s in cells if s == 0]))
-    _in_parallel(commands, flags.processes)
-    trained = {a: _collect(training, runs, a, flags.train_seeds) for a, _ in cells}
+    cells = [_training_cell(training, a, seed) for seed in range(flags.train_seeds) for a in nets]
+    settings = {"steps": flags.steps, "learning_rate": flags.learning_rate or saved.config["learning_rate"]}
+    _run_cells(runs[0], cells, settings, flags.processes)
+    for run in runs:
+        _run_cells(run, [_inheriting_cell(flags.output_dir, run, a) for a in nets], settings, flags.processes)
+    trained = {a: _collect(training, runs, a, flags.train_seeds) for a in nets}
     _print_table([trained[a] for a in found], [trained[a] for a in chosen], flags)
 
 
@@ -90,22 +93,25 @@ def _search_command(run: Path, seed: int, flags: argparse.Namespace) -> tuple[Pa
     return run / "architecture.json", command
 
 
-def _training_command(
-    folder: Path, run: Path, architecture: Architecture, seed: int, flags: argparse.Namespace
-) -> tuple[Path, list[str]]:
-    result = _cell(folder, architecture, seed)
-    options = [architecture.to_json(), str(seed), str(flags.steps), str(flags.learning_rate or "")]
-    return result, [sys.executable, CELL, "train", str(run), str(result), *options]
+def _training_cell(folder: Path, architecture: Architecture, seed: int) -> dict[str, Any]:
+    return {"result": str(_file(folder, architecture, f"seed{seed}")), "architecture": architecture.as_dict(), "seed": seed}
 
 
-def _inheriting_command(folder: Path, run: Path) -> tuple[Path, list[str]]:
-    result = folder / f"inherit-{run.name}.json"
-    return result, [sys.executable, CELL, "inherit", str(run), str(result), str(folder / "architectures.json")]
+def _inheriting_cell(folder: Path, run: Path, architecture: Architecture) -> dict[str, Any]:
+    return {"result": str(_file(folder / f"inherit-{run.name}", architecture)), "architecture": architecture.as_dict()}
 
 
-def _cell(folder: Path, architecture: Architecture, seed: object) -> Path:
-    name = "_".join(part.split(" ", 1)[1].replace("/", "-") for part in str(architecture).split(", "))
-    return folder / f"{name}-seed{seed}.json"
+def _file(folder: Path, architecture: Architecture, *more: str) -> Path:
+    options = [part.split(" ", 1)[1].replace("/", "-") for part in str(architecture).split(", ")]
+    return folder / f"{'_'.join([*options, *more])}.json"
+
+
+def _run_cells(run: Path, cells: list[dict[str, Any]], settings: dict[str, Any], processes: int) -> None:
+    """Deal out the cells that are missing: a process reads the data once for all of its own."""
+    missing = [cell for cell in cells if not Path(cell["result"]).exists()]
+    shares = [missing[number::processes] for number in range(processes)]
+    jobs = [json.dumps({"run": str(run), "cells": share, **settings}) for share in shares if share]
+    _in_parallel([(Path(json.loads(job)["cells"][-1]["result"]), [sys.executable, CELL, job]) for job in jobs], processes)
 
 
 def _in_parallel(commands: Iterable[tuple[Path, list[str]]], processes: int) -> None:
@@ -126,9 +132,13 @@ def _in_parallel(commands: Iterable[tuple[Path, list[str]]], processes: int) -> 
 
 
 def _collect(folder: Path, runs: Sequence[Path], architecture: Architecture, seeds: int) -> Trained:
-    cells = [json.loads(_cell(folder, architecture, seed).read_text()) for seed in range(seeds)]
-    inherited = [json.loads((folder.parent / f"inherit-{run.name}.json").read_text())[architecture.to_json()] for run in runs]
+    cells = [_read(_file(folder, architecture, f"seed{seed}")) for seed in range(seeds)]
+    inherited = [_read(_file(folder.parent / f"inherit-{run.name}", architecture))["loss"] for run in runs]
     return Trained(architecture, cells[0]["params"], [cell["loss"] for cell in cells], inherited)
+
+
+def _read(cell: Path) -> dict[str, Any]:
+    return json.loads(cell.read_text())
 
 
 def _print_table(found: Sequence[Trained], random: Sequence[Trained], flags: argparse.Namespace) -> None:

@@ -42,7 +42,7 @@ class SearchSettings:
     arch_learning_rate: float | None = None
     weight_decay: float = 0.1
     warmup_share: float = 0.05
-    fair_share: float = 0.5
+    fair_share: float = 0.75
     clip: float = 1.0
     limits: Mapping[str, float] = field(default_factory=dict)
     candidates: int = 16
