@@ -38,6 +38,11 @@ def search_gpt() -> Main:
 
 
 @pytest.fixture(scope="session")
+def search_vit() -> Main:
+    return load_app("search_vit")
+
+
+@pytest.fixture(scope="session")
 def export_app() -> Main:
     return load_app("export")
 

@@ -1,4 +1,4 @@
-"""One tiny supernet and its exports, shared by all tests: each export starts a fresh process, which takes seconds."""
+"""Tiny supernets and their exports, shared by all tests: each export starts a fresh process, which takes seconds."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
+
+from .classifiers import CLASSIFIERS, ClassifierCase, exported
 
 END = "<|endoftext|>"
 ARCHITECTURES = {
@@ -106,3 +108,8 @@ def case(
     assert model.training
     assert not hasattr(model.config, "auto_map")
     return Case(request.param, arch, ids, logits, folder)
+
+
+@pytest.fixture(scope="session", params=list(CLASSIFIERS))
+def classifier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ClassifierCase:
+    return exported(request.param, tmp_path_factory.mktemp("classifiers") / "new" / request.param)

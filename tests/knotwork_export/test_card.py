@@ -61,3 +61,34 @@ def test_values_stay_in_their_cell(text: str, row: str):
     assert "AutoTokenizer" not in str(card)
     assert "## Results" not in str(card)
     assert ModelCard(str(card)).data.to_dict()["library_name"] == "transformers"
+
+
+def test_front_matter_of_a_classifier(classifier):
+    card = ModelCard.load(classifier.folder / "README.md")
+    assert card.data.to_dict() == {
+        "library_name": "timm",
+        "pipeline_tag": "image-classification",
+        "tags": ["knotwork", "neural-architecture-search", "weight-entanglement", "vit", "timm", "transformers"],
+    }
+
+
+def test_card_of_a_classifier_tells_architecture_cost_images_and_results(classifier):
+    text = (classifier.folder / "README.md").read_text()
+    block = re.search(r"(?ms)^```json\n(.*?)^```$", text)
+    assert block
+    assert classifier.supernet.space.architecture(json.loads(block.group(1))) == classifier.architecture
+    channels = classifier.preprocessing.input_size[0]
+    rows = [
+        f"| parameters | {int(classifier.supernet.cost(classifier.architecture)['params']):,} |",
+        "| strategy | drnas |",
+        "| dataset | digits |",
+        "| top1 | 0.875 |",
+        "| timm version | ",
+        "| size | 16 x 16, 1 channel |" if channels == 1 else "| size | 16 x 16, 3 channels |",
+        "| mean | 0.1 |" if channels == 1 else "| mean | 0.1, 0.2, 0.3 |",
+        "| classes | 5: cat, dog, a\\|b, naïve, last |",
+    ]
+    for row in rows:
+        assert row in text
+    assert "could not import Knotwork" in text
+    assert ("per_layer_vit.py" in text) == classifier.custom_code

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from knotwork_export import ExportError, _causal_lm, _export, export
+from knotwork_export import ExportError, _code, export
+from knotwork_export._causal_lm import CODE_MAY_IMPORT, CausalLM
 from knotwork_spaces.gpt2 import GPT2Supernet
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
@@ -97,7 +98,7 @@ def test_travelling_code_imports_nothing_but_transformers_and_torch(case):
 def test_refuses_code_that_imports_more(tmp_path: Path, line: str, name: str):
     (tmp_path / "modeling_a.py").write_text(f"import torch, copy\ndef f():\n    {line}\n")
     with pytest.raises(ExportError, match=rf"modeling_a\.py travels with the model but imports {name.replace('.', '[.]')}:"):
-        _causal_lm._check_code(tmp_path / "modeling_a.py")
+        _code.check_code(tmp_path / "modeling_a.py", CODE_MAY_IMPORT)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
@@ -114,24 +115,28 @@ def test_keeps_the_models_precision(tmp_path: Path, supernet: GPT2Supernet, arch
 def test_tampered_weight_is_an_error_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, supernet: GPT2Supernet, architecture
 ):
-    def tampered(plain: Any, folder: Path, tokenizer: Any) -> None:
-        _causal_lm.write_model(plain, folder, tokenizer)
+    write = CausalLM.write
+
+    def tampered(self: CausalLM, folder: Path) -> None:
+        write(self, folder)
         weights = load_file(folder / "model.safetensors")
         weights["transformer.ln_f.bias"][3] += 1e-3
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
-    monkeypatch.setattr(_export, "write_model", tampered)
-    with pytest.raises(ExportError, match=r"differ from the model's by up to 0\.00\d+: they must be equal bit for bit"):
+    monkeypatch.setattr(CausalLM, "write", tampered)
+    with pytest.raises(
+        ExportError, match=r"with transformers, differ from the model's by up to 0\.00\d+: they must be equal bit for bit"
+    ):
         export(supernet.extract(architecture("uniform")), tmp_path / "a" / "b")
     assert not list(tmp_path.iterdir())
 
 
 def test_failing_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, supernet: GPT2Supernet, architecture):
-    def full(plain: Any, folder: Path, tokenizer: Any) -> None:
+    def full(self: CausalLM, folder: Path) -> None:
         (folder / "config.json").write_text("{")
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(_export, "write_model", full)
+    monkeypatch.setattr(CausalLM, "write", full)
     (tmp_path / "a").mkdir()
     with pytest.raises(OSError, match="no space left"):
         export(supernet.extract(architecture("uniform")), tmp_path / "a")

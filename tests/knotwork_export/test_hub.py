@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub import HfApi
-from knotwork_export import ExportError, push_to_hub
+import timm
+import torch
+from huggingface_hub import HfApi, constants
+from knotwork_export import ExportError, push_to_hub, timm_models
+
+from .classifiers import ClassifierCase
 
 COMMIT = "https://huggingface.co/ada/gpt-nano/commit/0123456789abcdef"
 
@@ -82,6 +86,34 @@ def test_uploads_every_file_of_a_real_export(case):
     api = FakeApi()
     push_to_hub(case.folder, "ada/gpt-nano", api=api)
     assert uploaded(case.folder, api) == {path.name for path in case.folder.iterdir()}
+
+
+def test_uploads_every_file_of_a_classifier(classifier):
+    api = FakeApi()
+    push_to_hub(classifier.folder, "ada/vit-nano", api=api)
+    assert uploaded(classifier.folder, api) == {path.name for path in classifier.folder.iterdir()}
+
+
+def test_hub_folder_loads_with_timm(classifier: ClassifierCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # What the Hub's client would have downloaded, were this folder there.
+    api = FakeApi()
+    push_to_hub(classifier.folder, "ada/vit-nano", api=api)
+    repository, commit = tmp_path / "models--ada--vit-nano", "0" * 40
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit)
+    (repository / "snapshots" / commit).mkdir(parents=True)
+    for name in uploaded(classifier.folder, api):
+        (repository / "snapshots" / commit / name).write_bytes((classifier.folder / name).read_bytes())
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert timm_models.per_layer_vit  # imported, so registered
+    torch.set_default_dtype(classifier.logits.dtype)
+    try:
+        model = timm.create_model("hf-hub:ada/vit-nano", pretrained=True, cache_dir=tmp_path).eval()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    images = classifier.images.to(classifier.logits.dtype)
+    with torch.inference_mode():
+        assert torch.equal(model(images), classifier.model().eval()(images))
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "README.md"])

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 from knotwork_export import ExportError, _verify, export, verify_export
-from knotwork_export._reference import build_reference
+from knotwork_export._causal_lm import PROBE
+from knotwork_export._reference import token_reference
 from knotwork_spaces.gpt2 import GPT2Supernet
 from torch import Tensor
 
@@ -50,7 +51,7 @@ def test_code_that_needs_knotwork_does_not_load(tmp_path: Path, supernet: GPT2Su
 
 
 def test_environment_of_the_fresh_process_is_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_CACHE", "TRANSFORMERS_CACHE", "PYTHONPATH"):
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_CACHE", "TRANSFORMERS_CACHE", "TIMM_FUSED_ATTN", "PYTHONPATH"):
         monkeypatch.setenv(name, "secret")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     environment = _verify._environment(tmp_path)
@@ -63,8 +64,8 @@ def test_environment_of_the_fresh_process_is_its_own(monkeypatch: pytest.MonkeyP
 def test_equal_results_pass(case, alone: dict[str, Tensor], supernet: GPT2Supernet, tokenizer: Any):
     model = supernet.extract(case.architecture)
     with torch.inference_mode():
-        alone["logits"] = model.eval()(input_ids=case.ids).logits
-    alone["token_ids"] = torch.tensor(tokenizer(_verify.PROBE)["input_ids"])
+        alone["logits.transformers"] = model.eval()(input_ids=case.ids).logits
+    alone["token_ids"] = torch.tensor(tokenizer(PROBE)["input_ids"])
     torch.set_float32_matmul_precision("medium")
     try:
         with torch.autocast("cpu", dtype=torch.bfloat16):  # the caller's settings must not reach the comparison
@@ -79,7 +80,7 @@ def test_unequal_results_are_errors(case, alone: dict[str, Tensor], supernet: GP
     model, reference = supernet.extract(case.architecture).eval(), case.logits
     with torch.inference_mode():
         logits = model(input_ids=case.ids).logits.clone()
-        tokens = torch.tensor(tokenizer(_verify.PROBE)["input_ids"])
+        tokens = torch.tensor(tokenizer(PROBE)["input_ids"])
         message = f"differ from the model's by up to {logits[0, 0, 0].nextafter(torch.tensor(9.0)).sub(logits[0, 0, 0]):.3g}"
         if kind == "one bit":
             logits[0, 0, 0] = logits[0, 0, 0].nextafter(torch.tensor(9.0))
@@ -96,7 +97,7 @@ def test_unequal_results_are_errors(case, alone: dict[str, Tensor], supernet: GP
         else:
             smallest = supernet.space.smallest
             reference, message = supernet.eval().logits(case.ids, smallest), r"differ from reference_logits by up to \d"
-    alone.update(logits=logits, token_ids=tokens)
+    alone.update({"logits.transformers": logits, "token_ids": tokens})
     with pytest.raises(ExportError, match=message):
         verify_export(case.folder, model, tokenizer=tokenizer, reference_ids=case.ids, reference_logits=reference)
 
@@ -121,10 +122,10 @@ def test_reference_must_fit(tmp_path: Path, supernet: GPT2Supernet, architecture
 def test_default_reference_leaves_the_random_state_alone(supernet: GPT2Supernet, architecture):
     model: Any = supernet.extract(architecture("uniform"))
     before = torch.random.get_rng_state()
-    first, second = (build_reference(model, None, None) for _ in range(2))
+    first, second = (token_reference(model, None, None) for _ in range(2))
     assert torch.equal(before, torch.random.get_rng_state())
-    assert torch.equal(first.ids, second.ids)
-    assert first.ids.shape == (2, 24)
+    assert torch.equal(first.inputs, second.inputs)
+    assert first.inputs.shape == (2, 24)
 
 
 def test_process_that_does_not_end_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

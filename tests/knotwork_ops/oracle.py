@@ -47,6 +47,45 @@ def embedding(ids: Tensor, weight: Tensor, a: Tensor, options: Sequence[int]) ->
     return y
 
 
+def columns(table: Tensor, a: Tensor, options: Sequence[int]) -> Tensor:
+    y = torch.zeros_like(table)
+    for share, width in zip(a, options, strict=True):
+        y = y + share * place(table[..., :width], 0, table.shape[-1])
+    return y
+
+
+def single_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+    """A convolution, pixel by pixel."""
+    x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+    rows = []
+    for top in range(0, x.shape[2] - weight.shape[2] + 1, stride[0]):
+        row = []
+        for left in range(0, x.shape[3] - weight.shape[3] + 1, stride[1]):
+            window = x[:, :, top : top + weight.shape[2], left : left + weight.shape[3]]
+            pixel = window.flatten(1) @ weight.flatten(1).T
+            row.append(pixel if bias is None else pixel + bias)
+        rows.append(torch.stack(row, -1))
+    return torch.stack(rows, -2)
+
+
+def conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    a: Tensor,
+    options: Sequence[int],
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (0, 0),
+) -> Tensor:
+    """Every option's own filters, its output channels padded with zeros."""
+    y: Tensor | float = 0.0
+    for share, channels in zip(a, options, strict=True):
+        part = single_conv2d(x, weight[:channels], None if bias is None else bias[:channels], stride, padding)
+        y = y + share * F.pad(part, (0, 0, 0, 0, 0, len(weight) - channels))
+    assert isinstance(y, Tensor)
+    return y
+
+
 def prefix_norm(x: Tensor, weight: Tensor, bias: Tensor, width: int, eps: float) -> Tensor:
     """The layer norm of the first ``width`` units, padded."""
     part = x[..., :width]
@@ -99,6 +138,19 @@ def attention(
             own = slice(start, start + width)
             out = single_head(mixed_q[..., own], mixed_k[..., own], mixed_v[..., own], causal)
             y = y + share * place(out, start, q.shape[-1])
+    return y
+
+
+def fixed_head_attention(
+    q: Tensor, k: Tensor, v: Tensor, b: Tensor, heads: Sequence[int], head_dim: int, causal: bool
+) -> Tensor:
+    """Every head count attends on its own with its first heads, each ``head_dim`` wide."""
+    y = torch.zeros_like(q)
+    for share, count in zip(b, heads, strict=True):
+        for head in range(count):
+            own = slice(head * head_dim, (head + 1) * head_dim)
+            out = single_head(q[..., own] * head_dim**-0.5, k[..., own], v[..., own], causal)
+            y = y + share * place(out, own.start, q.shape[-1])
     return y
 
 

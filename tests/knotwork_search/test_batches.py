@@ -57,7 +57,9 @@ class Noisy:
 def test_what_a_batch_draws_depends_on_its_position_alone(accelerator, position):
     def noise(first: int, count: int) -> list[list[float]]:
         stream = batches(Noisy(), 4, accelerator, seed=1, position=first)
-        torch.rand(3), random.random(), numpy.random.rand()
+        torch.rand(3)
+        random.random()
+        numpy.random.rand()
         return [batch["noise"].tolist() for batch in islice(stream, count)]
 
     whole = noise(0, 8)

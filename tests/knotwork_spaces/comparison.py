@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from hypothesis import settings
 from hypothesis import strategies as st
-from knotwork_ops import Architecture, Choice, Mixture
+from knotwork_ops import Architecture, Choice, Mixture, SearchSpace
 from knotwork_spaces.gpt2 import GPT2Space, GPT2Supernet
 from torch import Tensor
 
@@ -34,7 +36,7 @@ def tiny_space(per_layer: Sequence[str] = (), **changes: Any) -> GPT2Space:
     return GPT2Space.build(**{**values, "per_layer": per_layer, **changes})
 
 
-def _ascending(options: Sequence[float]) -> st.SearchStrategy[list[float]]:
+def ascending(options: Sequence[float]) -> st.SearchStrategy[list[float]]:
     return st.sets(st.sampled_from(options), min_size=1, max_size=3).map(sorted)
 
 
@@ -42,10 +44,10 @@ def _ascending(options: Sequence[float]) -> st.SearchStrategy[list[float]]:
 def spaces(draw: st.DrawFn) -> GPT2Space:
     return tiny_space(
         sorted(draw(st.sets(st.sampled_from(GPT2Space.per_layer_choices)))),
-        embed_dim=draw(_ascending([4, 8, 12, 20])),
-        depth=draw(_ascending([1, 2, 3])),
-        num_heads=draw(_ascending([1, 2, 4])),
-        mlp_ratio=draw(_ascending([0.5, 1, 2.25, 3])),
+        embed_dim=draw(ascending([4, 8, 12, 20])),
+        depth=draw(ascending([1, 2, 3])),
+        num_heads=draw(ascending([1, 2, 4])),
+        mlp_ratio=draw(ascending([0.5, 1, 2.25, 3])),
     )
 
 
@@ -66,12 +68,12 @@ def token_ids(space: GPT2Space, batch: int = 2, seed: int = 0) -> Tensor:
     return torch.randint(space.vocab_size, (batch, space.block_size), generator=torch.Generator().manual_seed(seed))
 
 
-def random_alphas(space: GPT2Space, dtype: torch.dtype = torch.float64, seed: int = 0) -> dict[str, Tensor]:
+def random_alphas(space: SearchSpace, dtype: torch.dtype = torch.float64, seed: int = 0) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return {c.name: torch.randn(c.shape, generator=generator).to(dtype).requires_grad_() for c in space}
 
 
-def random_architecture(space: GPT2Space, rng: random.Random) -> Architecture:
+def random_architecture(space: SearchSpace, rng: random.Random) -> Architecture:
     depth = rng.choice(space["depth"].options)
 
     def value(choice: Choice):
@@ -80,17 +82,33 @@ def random_architecture(space: GPT2Space, rng: random.Random) -> Architecture:
     return space.architecture({**{choice.name: value(choice) for choice in space}, "depth": depth})
 
 
-def some_architectures(space: GPT2Space, count: int = 3) -> list[Architecture]:
+def some_architectures(space: SearchSpace, count: int = 3) -> list[Architecture]:
     """The smallest, the largest and ``count`` random ones."""
     rng = random.Random(0)
     return [space.smallest, space.largest, *(random_architecture(space, rng) for _ in range(count))]
 
 
-def option_lists(space: GPT2Space) -> dict[str, Sequence[float]]:
+def every_architecture(space: SearchSpace, mixture: Mixture) -> Iterator[tuple[Architecture, float]]:
+    """All architectures with their probabilities; what unused layers chose is summed over by leaving it out."""
+    for depth, chance in zip(space["depth"].options, mixture["depth"].tolist(), strict=True):
+        axes: list[list[tuple[object, float]]] = [[(depth, chance)]]
+        for name in ("embed_dim", "num_heads", "mlp_ratio"):
+            choice = space[name]
+            if not choice.per_layer:
+                axes.append(list(zip(choice.options, mixture[name].tolist(), strict=True)))
+                continue
+            rows = mixture[name].tolist()[: int(depth)]
+            picks = itertools.product(*(zip(choice.options, row, strict=True) for row in rows))
+            axes.append([([o for o, _ in pick], math.prod(p for _, p in pick)) for pick in picks])
+        for (d, p), (e, q), (h, r), (m, s) in itertools.product(*axes):
+            yield space.architecture({"embed_dim": e, "depth": d, "num_heads": h, "mlp_ratio": m}), p * q * r * s
+
+
+def option_lists(space: SearchSpace) -> dict[str, Sequence[float]]:
     return {choice.name: choice.options for choice in space}
 
 
-def one_hot(space: GPT2Space, architecture: Architecture, dtype: torch.dtype = torch.float64) -> Mixture:
+def one_hot(space: SearchSpace, architecture: Architecture, dtype: torch.dtype = torch.float64) -> Mixture:
     return Mixture.one_hot(space, architecture, dtype=dtype)
 
 

@@ -45,14 +45,14 @@ def padded_prefix(x: Tensor, width: int) -> Tensor:
     return F.pad(x[..., :width], (0, x.shape[-1] - width))
 
 
-def prefix_norms(x: Tensor, weight: Tensor, bias: Tensor, embed: Shares) -> Tensor:
+def prefix_norms(x: Tensor, weight: Tensor, bias: Tensor, embed: Shares, eps: float = EPS) -> Tensor:
     """The mixture of the layer norms of every prefix, each with the statistics of its own prefix."""
     y = torch.zeros_like(x)
     for share, width in embed:
         part = x[..., :width]
         mean = part.sum(-1, keepdim=True) / width
         variance = ((part - mean) ** 2).sum(-1, keepdim=True) / width
-        normed = (part - mean) / (variance + EPS).sqrt() * weight[:width] + bias[:width]
+        normed = (part - mean) / (variance + eps).sqrt() * weight[:width] + bias[:width]
         y = y + share * F.pad(normed, (0, x.shape[-1] - width))
     return y
 

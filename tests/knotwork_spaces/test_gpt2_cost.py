@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Iterator
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from knotwork_ops import Architecture, Mixture
+from knotwork_ops import Mixture
 from knotwork_spaces.gpt2 import GPT2Space, gpt2_cost
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPT2LMHeadModel
 
 from .comparison import (
     GRANULARITIES,
+    every_architecture,
     few,
     gradients,
     one_hot,
@@ -67,22 +64,6 @@ def test_cost_is_what_the_extracted_model_has_in_any_space(space: GPT2Space):
 def test_gpt2_small_has_its_published_size():
     space = GPT2Space.build(embed_dim=[384, 768], depth=[6, 12], num_heads=[6, 12], mlp_ratio=[2, 4])
     assert gpt2_cost(space, space.largest)["params"].item() == 124_439_808
-
-
-def every_architecture(space: GPT2Space, mixture: Mixture) -> Iterator[tuple[Architecture, float]]:
-    """All architectures with their probabilities; what unused layers chose is summed over by leaving it out."""
-    for depth, chance in zip(space["depth"].options, mixture["depth"].tolist(), strict=True):
-        axes: list[list[tuple[object, float]]] = [[(depth, chance)]]
-        for name in ("embed_dim", "num_heads", "mlp_ratio"):
-            choice = space[name]
-            if not choice.per_layer:
-                axes.append(list(zip(choice.options, mixture[name].tolist(), strict=True)))
-                continue
-            rows = mixture[name].tolist()[: int(depth)]
-            picks = itertools.product(*(zip(choice.options, row, strict=True) for row in rows))
-            axes.append([([o for o, _ in pick], math.prod(p for _, p in pick)) for pick in picks])
-        for (d, p), (e, q), (h, r), (m, s) in itertools.product(*axes):
-            yield space.architecture({"embed_dim": e, "depth": d, "num_heads": h, "mlp_ratio": m}), p * q * r * s
 
 
 @pytest.mark.parametrize("per_layer", [(), ("mlp_ratio",), ("num_heads",), ("num_heads", "mlp_ratio")], ids=str)

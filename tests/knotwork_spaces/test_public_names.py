@@ -5,15 +5,18 @@ import sys
 
 import knotwork_spaces
 import pytest
-from knotwork_spaces import family, family_names, gpt2
+from knotwork_spaces import Family, family, family_names, gpt2, vit
 
-PUBLIC = "SpaceDefinition family family_names load_space preset_names space_definition space_from_dict"
+PUBLIC = "Family SpaceDefinition family family_names load_space preset_names presets_of space_definition space_from_dict"
 GPT2 = """
-    GPT2Space GPT2Supernet PerLayerGPT2Config PerLayerGPT2LMHeadModel gpt2_cost plain_model slice_state_dict
+    GPT2Space GPT2Supernet PerLayerGPT2Config PerLayerGPT2LMHeadModel gpt2_cost plain_metrics plain_model slice_state_dict
 """
+VIT = "ViTSpace ViTSupernet per_layer_vit plain_metrics plain_model slice_state_dict vit_cost"
 
 
-@pytest.mark.parametrize(("module", "names"), [(knotwork_spaces, PUBLIC), (gpt2, GPT2)], ids=["knotwork_spaces", "gpt2"])
+@pytest.mark.parametrize(
+    ("module", "names"), [(knotwork_spaces, PUBLIC), (gpt2, GPT2), (vit, VIT)], ids=["knotwork_spaces", "gpt2", "vit"]
+)
 def test_public_names(module, names: str):
     """A name that comes or goes is a change of the interface: write it here, in the README and in the version."""
     assert module.__all__ == names.split()
@@ -21,24 +24,50 @@ def test_public_names(module, names: str):
 
 
 def test_families():
-    assert family_names() == ["gpt2"]
-    assert family("gpt2") == (gpt2.GPT2Space, gpt2.GPT2Supernet)
-    with pytest.raises(ValueError, match=r"unknown family 'gpt3': known are \['gpt2'\]"):
+    assert family_names() == ["gpt2", "vit"]
+    assert family("gpt2") == (gpt2.GPT2Space, gpt2.GPT2Supernet, gpt2.plain_model, gpt2.plain_metrics)
+    assert family("vit") == (vit.ViTSpace, vit.ViTSupernet, vit.plain_model, vit.plain_metrics)
+    assert Family._fields == ("space", "supernet", "plain_model", "plain_metrics")
+    for name in family_names():
+        assert isinstance(family(name), Family)
+        assert family(name).space.family == name
+    with pytest.raises(ValueError, match=r"unknown family 'gpt3': known are \['gpt2', 'vit'\]"):
         family("gpt3")
 
 
-def test_imports_without_transformers_and_says_what_is_missing():
-    code = """
-import sys
-sys.modules["transformers"] = None
-import knotwork_spaces
-assert knotwork_spaces.preset_names()
-try:
-    knotwork_spaces.load_space("gpt-nano")
-except ImportError as error:
-    assert "pip install 'knotwork-spaces[gpt]'" in str(error), error
-else:
-    sys.exit("the family did not miss transformers")
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+def run_without(library: str, code: str) -> None:
+    """Run code in a process that cannot import a library."""
+    block = f"import sys\nsys.modules[{library!r}] = None\n"
+    done = subprocess.run([sys.executable, "-c", block + code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("library", "extra", "missing", "present"),
+    [("transformers", "gpt", "gpt2", "vit"), ("timm", "vit", "vit", "gpt2")],
+    ids=["transformers", "timm"],
+)
+def test_a_family_whose_library_is_missing_says_so_and_the_other_works(library: str, extra: str, missing: str, present: str):
+    presets = {"gpt2": "gpt-nano", "vit": "vit-nano"}
+    run_without(
+        library,
+        f"""
+import knotwork_spaces as spaces
+assert {presets["gpt2"]!r} in spaces.presets_of("gpt2")
+assert {presets["vit"]!r} in spaces.presets_of("vit")
+assert spaces.family_names() == ["gpt2", "vit"]
+assert not [name for name in ("transformers", "timm") if sys.modules.get(name)], "listing imports no library"
+for use in (lambda: spaces.load_space({presets[missing]!r}), lambda: spaces.family({missing!r})):
+    try:
+        use()
+    except ImportError as error:
+        assert "needs {library}: pip install 'knotwork-spaces[{extra}]'" in str(error), error
+    else:
+        sys.exit("the family did not miss its library")
+definition = spaces.load_space({presets[present]!r})
+space = definition.build()
+supernet = spaces.family({present!r}).supernet
+assert spaces.space_from_dict(space.as_dict()) == space
+assert supernet.__name__.endswith("Supernet")
+""",
+    )

@@ -1,33 +1,181 @@
-"""The files of a transformers language model: weights, configuration and, for a model of its own class, its code."""
+"""A transformers language model: its files and, for a model of its own class, its code; its card; what it is compared on."""
 
 from __future__ import annotations
 
-import ast
-import copy
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from huggingface_hub import ModelCard
+from torch import Tensor, nn
 
+from knotwork_export._card import CardContent, build_card, python
+from knotwork_export._code import check_code, has_custom_code
+from knotwork_export._copy import plain_copy
 from knotwork_export._errors import ExportError
+from knotwork_export._provenance import Provenance
+from knotwork_export._reference import Reference, token_reference
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 CODE_MAY_IMPORT = frozenset({"torch", "transformers"})
 ATTENTION_ON_CPU = ("eager", "sdpa")
+PROBE = "Once upon a time, in 1984:\n\tdef naïve(x): return x ** 2  # 日本語 🙂"
 
 
-def plain_copy(model: nn.Module) -> PreTrainedModel:
-    """A copy of the model on the CPU in eval mode, so that writing and comparing leave the given one untouched.
+@dataclass(frozen=True, eq=False)
+class CausalLM:
+    """A language model and its tokenizer on their way out; see ``Exportable``.
 
-    Raises:
-        ImportError: transformers is not installed.
-        ValueError: not a transformers model that generates text.
+    Attributes:
+        plain: a copy of the model, which writing changes.
+        tokenizer: written and compared when there is one.
+        reference: token ids, and the supernet's logits for them.
     """
+
+    plain: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase | None
+    reference: Reference
+
+    @classmethod
+    def of(
+        cls, model: nn.Module, tokenizer: PreTrainedTokenizerBase | None, ids: Tensor | None, logits: Tensor | None
+    ) -> CausalLM:
+        """Of a given model, which is left as it is.
+
+        Raises:
+            ImportError: transformers is not installed.
+            ValueError: not a transformers model that generates text, or a tokenizer or reference that does not fit it.
+        """
+        plain = _supported_copy(model)
+        _check_tokenizer(plain, tokenizer)
+        return cls(plain, tokenizer, token_reference(plain, ids, logits))
+
+    def write(self, folder: Path) -> None:
+        """Write configuration, weights, generation settings, the code of a per-layer model and the tokenizer."""
+        plain = self.plain
+        for part, auto_class in ((plain, "AutoModelForCausalLM"), (plain.config, "AutoConfig")):
+            # Registered classes have save_pretrained copy their file and name it in config.json's auto_map.
+            if not _is_stock(type(part)) and part._auto_class is None:
+                type(part).register_for_auto_class(auto_class)
+        plain.generation_config = _generation_config(plain)
+        # Sharded weights would need an index; one file is what a small model has.
+        plain.save_pretrained(folder, max_shard_size="1000TB")
+        if self.tokenizer is not None:
+            self.tokenizer.save_pretrained(folder)
+        for path in sorted(folder.glob("*.py")):
+            check_code(path, CODE_MAY_IMPORT)
+
+    def card(self, folder: Path, provenance: Provenance | None, *, verified: bool) -> ModelCard:
+        """The card; without provenance it describes the model alone."""
+        return model_card(
+            provenance or Provenance(self._sizes()),
+            name=folder.name,
+            model_type=_upstream_type(self.plain),
+            parameters=sum(parameter.numel() for parameter in self.plain.parameters()),
+            custom_code=has_custom_code(folder),
+            tokenizer=self.tokenizer is not None,
+            verified=verified,
+        )
+
+    def logits(self) -> Tensor:
+        """(batch, tokens, vocabulary)."""
+        return self.plain(input_ids=self.reference.inputs).logits
+
+    def request(self, folder: Path) -> dict[str, Any]:
+        """Load with transformers, with the attention used here, and have the tokenizer read the probe."""
+        return {
+            "loaders": ["causal_lm"],
+            "custom_code": has_custom_code(folder),
+            "attention": self.plain.config._attn_implementation,
+            "probe": None if self.tokenizer is None else PROBE,
+        }
+
+    def check(self, results: Mapping[str, Tensor]) -> None:
+        """The probe's token ids must be equal."""
+        if self.tokenizer is None:
+            return
+        loaded, expected = results["token_ids"].tolist(), list(self.tokenizer(PROBE)["input_ids"])
+        if loaded != expected:
+            raise ExportError(f"the exported tokenizer reads {PROBE!r} as {loaded}, but the given one as {expected}")
+
+    def _sizes(self) -> dict[str, Any]:
+        """The architecture as the configuration tells it, for a model whose search is not known."""
+        names = ("n_embd", "n_layer", "n_head", "n_inner", "heads_per_layer", "inner_per_layer")
+        config = self.plain.config.to_dict()
+        return {name: config[name] for name in names if config.get(name) is not None}
+
+
+def model_card(
+    provenance: Provenance,
+    *,
+    name: str,
+    model_type: str,
+    parameters: int,
+    custom_code: bool = False,
+    tokenizer: bool = True,
+    verified: bool = False,
+) -> ModelCard:
+    """The card of an exported language model.
+
+    License and language are left out: only whoever publishes the model knows them.
+
+    Args:
+        provenance: the architecture, its cost, and how it was found.
+        name: the title, and the folder in the example.
+        model_type: the upstream family, which becomes a tag: ``gpt2``.
+        parameters: how many parameters the model has, counted.
+        custom_code: whether loading needs ``trust_remote_code=True``.
+        tokenizer: whether tokenizer files are there.
+        verified: whether export compared the folder with the model.
+
+    Returns:
+        The card; ``str(card)`` is its text.
+    """
+    content = CardContent(
+        name=name,
+        summary=(
+            f"A `{model_type}` language model whose architecture was found inside a weight-entangled supernet with Knotwork."
+        ),
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=[model_type],
+        software=["knotwork-export", "torch", "transformers"],
+        parameters=parameters,
+        loading=_loading(name, custom_code, tokenizer),
+        sections={},
+        verified=verified,
+    )
+    return build_card(provenance, content)
+
+
+def _loading(name: str, custom_code: bool, tokenizer: bool) -> str:
+    trust = ", trust_remote_code=True" if custom_code else ""
+    names = "AutoModelForCausalLM, AutoTokenizer" if tokenizer else "AutoModelForCausalLM"
+    lines = [
+        f"from transformers import {names}",
+        "",
+        f"folder = {json.dumps(name, ensure_ascii=False)}  # this folder's path, or USER/NAME on the Hub",
+        f"model = AutoModelForCausalLM.from_pretrained(folder{trust})",
+    ]
+    if tokenizer:
+        lines += [
+            f"tokenizer = AutoTokenizer.from_pretrained(folder{trust})",
+            'prompt = tokenizer("Once upon a time", return_tensors="pt")',
+            "print(tokenizer.decode(model.generate(**prompt, max_new_tokens=20)[0]))",
+        ]
+    if not custom_code:
+        return python(*lines)
+    return python(*lines) + (
+        "\n\nIts layers differ in size, which the stock class cannot express, so the folder carries a small modelling "
+        "file; `trust_remote_code=True` permits it. It imports torch, transformers and the standard library only."
+    )
+
+
+def _supported_copy(model: nn.Module) -> PreTrainedModel:
     try:
         from transformers import PreTrainedModel
     except ImportError as error:
@@ -37,40 +185,13 @@ def plain_copy(model: nn.Module) -> PreTrainedModel:
             f"the model is a {type(model).__name__}: expected a transformers model that generates text, "
             "such as GPT2Supernet.extract(architecture) returns"
         )
-    plain = copy.deepcopy(model).eval()
-    nn.Module.to(plain, "cpu")
+    plain = plain_copy(model)
     if plain.config._attn_implementation not in ATTENTION_ON_CPU:
         plain.set_attn_implementation("sdpa")
     return plain
 
 
-def write_model(plain: PreTrainedModel, folder: Path, tokenizer: PreTrainedTokenizerBase | None) -> None:
-    """Write configuration, weights, generation settings, the code of a per-layer model and the tokenizer into a folder.
-
-    Args:
-        plain: a copy of the model that may be changed, see ``plain_copy``.
-        folder: an empty folder.
-        tokenizer: written when given.
-
-    Raises:
-        ExportError: code that would travel with the model imports more than torch and transformers.
-        ValueError: a tokenizer that cannot be saved, or with more tokens than the model knows.
-    """
-    check_tokenizer(plain, tokenizer)
-    for part, auto_class in ((plain, "AutoModelForCausalLM"), (plain.config, "AutoConfig")):
-        # Registered classes have save_pretrained copy their file and name it in config.json's auto_map.
-        if not _is_stock(type(part)) and part._auto_class is None:
-            type(part).register_for_auto_class(auto_class)
-    plain.generation_config = _generation_config(plain)
-    # Sharded weights would need an index; one file is what a small model has.
-    plain.save_pretrained(folder, max_shard_size="1000TB")
-    if tokenizer is not None:
-        tokenizer.save_pretrained(folder)
-    for path in sorted(folder.glob("*.py")):
-        _check_code(path)
-
-
-def check_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> None:
+def _check_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> None:
     """Raise ValueError for a tokenizer that is not transformers' own kind, or knows more tokens than the model."""
     if tokenizer is None:
         return
@@ -86,26 +207,10 @@ def check_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase |
         )
 
 
-def has_custom_code(folder: Path) -> bool:
-    """Whether the folder's configuration names code of its own (``auto_map``), which needs ``trust_remote_code=True``."""
-    return bool(_auto_map(folder))
-
-
-def code_files(folder: Path) -> list[str]:
-    """Names of the Python files that the folder's configuration refers to."""
-    modules = {str(reference).split(".")[0] for reference in _auto_map(folder).values()}
-    return sorted(f"{module}.py" for module in modules if module.isidentifier())
-
-
-def upstream_type(model: PreTrainedModel) -> str:
+def _upstream_type(model: PreTrainedModel) -> str:
     """The upstream family's name, also for a class derived from it: ``gpt2``."""
     stock = (getattr(kind, "model_type", "") for kind in type(model.config).__mro__ if _is_stock(kind))
     return next(filter(None, stock), str(model.config.model_type))
-
-
-def _auto_map(folder: Path) -> dict[str, Any]:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return config.get("auto_map") or {} if isinstance(config, dict) else {}
 
 
 def _is_stock(kind: type) -> bool:
@@ -120,20 +225,3 @@ def _generation_config(plain: PreTrainedModel) -> Any:
     eos, pad = config.eos_token_id, getattr(config, "pad_token_id", None)
     # Without a padding token generate() takes the end of text, and says so each time.
     return GenerationConfig(bos_token_id=config.bos_token_id, eos_token_id=eos, pad_token_id=eos if pad is None else pad)
-
-
-def _check_code(path: Path) -> None:
-    for name in _imported(path):
-        if name not in CODE_MAY_IMPORT and name not in sys.stdlib_module_names:
-            raise ExportError(
-                f"{path.name} travels with the model but imports {name}: it may import torch, transformers and the standard "
-                "library only, and must be one file"
-            )
-
-
-def _imported(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=path.name)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield "." * node.level or (node.module or "").split(".")[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
-from knotwork_export._causal_lm import code_files
+from knotwork_export._code import code_files
 from knotwork_export._errors import ExportError
 
 REQUIRED = ("config.json", "model.safetensors", "README.md")
@@ -29,7 +29,7 @@ REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 def push_to_hub(
     folder: Path, repo_id: str, *, private: bool = False, token: str | None = None, api: HfApi | None = None
 ) -> str:
-    """Upload what ``export`` wrote, and nothing else that may lie in the folder.
+    """Upload what ``export`` or ``export_classifier`` wrote, and nothing else that may lie in the folder.
 
     Args:
         folder: an exported folder.
@@ -71,7 +71,7 @@ def _files(folder: Path) -> Sequence[str]:
     """Names of the files to upload. Raises ValueError as ``push_to_hub`` does."""
     missing = [name for name in REQUIRED if not (folder / name).is_file()]
     if missing:
-        raise ValueError(f"{folder} has no {', '.join(missing)}: expected a folder that export() wrote")
+        raise ValueError(f"{folder} has no {', '.join(missing)}: expected a folder that export() or export_classifier() wrote")
     root = folder.resolve()
     names = [name for name in (*WRITTEN, *code_files(folder)) if (folder / name).is_file()]
     for name in names:

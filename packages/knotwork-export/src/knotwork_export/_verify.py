@@ -16,20 +16,21 @@ import torch
 from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
-from knotwork_export._causal_lm import has_custom_code, plain_copy
+from knotwork_export._causal_lm import CausalLM
+from knotwork_export._classifier import Classifier
 from knotwork_export._errors import ExportError
-from knotwork_export._reference import Reference, build_reference
+from knotwork_export._exportable import Exportable
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
-PROBE = "Once upon a time, in 1984:\n\tdef naïve(x): return x ** 2  # 日本語 🙂"
 SCRIPT = Path(__file__).with_name("_load_alone.py")
 TIMEOUT_S = 600
 # Against the supernet, which sums in another order: relative to the largest logit, for the coarser of both precisions.
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 # Set anew for the fresh process, so that neither the user's cache, settings nor token reach it.
-OWN_SETTINGS = ("HF_", "HUGGING", "TRANSFORMERS_", "PYTHON")
+OWN_SETTINGS = ("HF_", "HUGGING", "TRANSFORMERS_", "TIMM_", "PYTHON")
+LOGITS = "logits."
 
 
 def verify_export(
@@ -40,7 +41,7 @@ def verify_export(
     reference_ids: Tensor | None = None,
     reference_logits: Tensor | None = None,
 ) -> None:
-    """Load an exported folder in a fresh process that cannot import knotwork, and compare what it computes.
+    """Load an exported language model in a fresh process that cannot import knotwork, and compare what it computes.
 
     The logits must equal the model's, computed here on the CPU in its own precision with as many threads, bit for bit. They
     must equal ``reference_logits`` within a tolerance of 1e-5 in float32, relative to the largest logit (or to one).
@@ -56,40 +57,68 @@ def verify_export(
         ExportError: the folder does not load, or computes something else; the message holds the largest difference.
         ValueError: a model that is no transformers language model, or a reference that does not fit it.
     """
-    plain = plain_copy(model)
-    compare(Path(folder), plain, build_reference(plain, reference_ids, reference_logits), tokenizer)
+    compare(Path(folder), CausalLM.of(model, tokenizer, reference_ids, reference_logits))
 
 
-def compare(folder: Path, plain: PreTrainedModel, reference: Reference, tokenizer: PreTrainedTokenizerBase | None) -> None:
-    """``verify_export`` for a model on the CPU in eval mode, which it leaves as it is."""
-    probe = None if tokenizer is None else PROBE
-    results = _load_alone(folder, reference.ids, plain.config._attn_implementation, probe)
-    expected, loaded = _logits(plain, reference.ids), results["logits"]
-    if loaded.dtype != expected.dtype or loaded.shape != expected.shape:
-        raise ExportError(
-            f"the exported model gives {loaded.dtype} logits {tuple(loaded.shape)}, "
-            f"but the model {expected.dtype} {tuple(expected.shape)}"
-        )
+def verify_classifier(
+    folder: Path, model: nn.Module, *, reference_images: Tensor | None = None, reference_logits: Tensor | None = None
+) -> None:
+    """Load an exported image classifier in a fresh process that cannot import knotwork, and compare what it computes.
+
+    It is loaded with timm and, where that is installed, with transformers. Logits are compared as ``verify_export`` does; both
+    libraries must prepare images as the folder's configuration says.
+
+    Args:
+        folder: what ``export_classifier`` wrote.
+        model: the model it was written from.
+        reference_images: (batch, channels, height, width), fixed random images by default.
+        reference_logits: (batch, classes), what the supernet computes for them.
+
+    Raises:
+        ExportError: the folder does not load, or computes something else; the message holds the largest difference.
+        ValueError: a model that is no timm ViT, a folder that describes another, or a reference that does not fit.
+    """
+    compare(Path(folder), Classifier.at(Path(folder), model, reference_images, reference_logits))
+
+
+def compare(folder: Path, model: Exportable) -> None:
+    """Load the folder alone, and compare it with the model and its reference.
+
+    Raises:
+        ExportError: the folder does not load, or computes something else; the message holds the largest difference.
+    """
+    results = _load_alone(folder, model)
+    # The caller may be inside autocast, and may allow coarser products; the fresh process does neither.
+    with torch.inference_mode(), torch.autocast("cpu", enabled=False), _exact_products():
+        expected = model.logits()
     if not expected.isfinite().all():
         raise ExportError("the model's logits are not finite: its weights have diverged, so there is nothing worth exporting")
+    loaded = {name.removeprefix(LOGITS): logits for name, logits in results.items() if name.startswith(LOGITS)}
+    for library, logits in loaded.items():
+        _compare_to_model(library, logits, expected)
+    if model.reference.logits is not None:
+        _compare_to_supernet(expected, model.reference.logits)
+    model.check(results)
+
+
+def _compare_to_model(library: str, loaded: Tensor, expected: Tensor) -> None:
+    if loaded.dtype != expected.dtype or loaded.shape != expected.shape:
+        raise ExportError(
+            f"the exported model, loaded with {library}, gives {loaded.dtype} logits {tuple(loaded.shape)}, "
+            f"but the model {expected.dtype} {tuple(expected.shape)}"
+        )
     if not torch.equal(loaded, expected):
         difference = _difference(loaded, expected)
         raise ExportError(
-            f"the exported model's logits differ from the model's by up to {difference:.3g}: they must be equal bit for bit"
-        )
-    if reference.logits is not None:
-        _compare_to_supernet(loaded, reference.logits)
-    if tokenizer is not None and results["token_ids"].tolist() != list(tokenizer(PROBE)["input_ids"]):
-        raise ExportError(
-            f"the exported tokenizer reads {PROBE!r} as {results['token_ids'].tolist()}, "
-            f"but the given one as {tokenizer(PROBE)['input_ids']}"
+            f"the exported model's logits, loaded with {library}, differ from the model's by up to {difference:.3g}: "
+            "they must be equal bit for bit"
         )
 
 
-def _compare_to_supernet(loaded: Tensor, reference: Tensor) -> None:
-    tolerance = max(TOLERANCE.get(dtype, 1e-5) for dtype in (loaded.dtype, reference.dtype))
+def _compare_to_supernet(computed: Tensor, reference: Tensor) -> None:
+    tolerance = max(TOLERANCE.get(dtype, 1e-5) for dtype in (computed.dtype, reference.dtype))
     allowed = tolerance * max(reference.double().abs().amax().item(), 1.0)
-    difference = _difference(loaded, reference)
+    difference = _difference(computed, reference)
     if not difference <= allowed:  # written so that NaN fails
         raise ExportError(
             f"the exported model's logits differ from reference_logits by up to {difference:.3g}, allowed {allowed:.3g}: "
@@ -99,12 +128,6 @@ def _compare_to_supernet(loaded: Tensor, reference: Tensor) -> None:
 
 def _difference(a: Tensor, b: Tensor) -> float:
     return (a.double() - b.double()).abs().amax().item()
-
-
-def _logits(plain: PreTrainedModel, ids: Tensor) -> Tensor:
-    # The caller may be inside autocast, and may allow coarser products; the fresh process does neither.
-    with torch.inference_mode(), torch.autocast("cpu", enabled=False), _exact_products():
-        return plain(input_ids=ids).logits
 
 
 @contextmanager
@@ -123,18 +146,16 @@ def _exact_products() -> Iterator[None]:
         torch.set_float32_matmul_precision(precision)
 
 
-def _load_alone(folder: Path, ids: Tensor, attention: str | None, probe: str | None) -> dict[str, Tensor]:
-    """What the fresh process computed: ``logits``, and ``token_ids`` of the probe."""
+def _load_alone(folder: Path, model: Exportable) -> dict[str, Tensor]:
+    """What the fresh process computed: ``logits.LIBRARY`` for every library, and what ``model.check`` compares."""
     with tempfile.TemporaryDirectory(prefix="knotwork-verify-") as name:
         room = Path(name).resolve()  # macOS reaches its temporary folder through a link
-        given, output, request = room / "ids.safetensors", room / "results.safetensors", room / "request.json"
-        save_file({"input_ids": ids.contiguous()}, given)
+        given, output, request = room / "inputs.safetensors", room / "results.safetensors", room / "request.json"
+        save_file({"inputs": model.reference.inputs.contiguous()}, given)
         settings = {
+            **model.request(folder),
             "folder": str(folder.resolve()),
-            "custom_code": has_custom_code(folder),
             "threads": torch.get_num_threads(),
-            "attention": attention,
-            "probe": probe,
             "input": str(given),
             "output": str(output),
         }
@@ -151,7 +172,8 @@ def _load_alone(folder: Path, ids: Tensor, attention: str | None, probe: str | N
 
 def _run(request: Path, room: Path) -> subprocess.CompletedProcess[bytes]:
     # -I: neither the current folder, PYTHONPATH nor the user's packages reach the process.
-    command = [sys.executable, "-I", str(SCRIPT), str(request)]
+    # -B: importing the folder's code leaves no bytecode in it.
+    command = [sys.executable, "-I", "-B", str(SCRIPT), str(request)]
     try:
         return subprocess.run(
             command, cwd=room, env=_environment(room), stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S

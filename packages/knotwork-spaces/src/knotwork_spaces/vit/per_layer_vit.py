@@ -16,6 +16,9 @@ try:
 except ImportError:  # timm alone is enough to load the model with timm
     TimmWrapperForImageClassification = None
 
+AUTO_MAP = {"AutoModelForImageClassification": "per_layer_vit.PerLayerViTForImageClassification"}
+"""What ``config.json`` says of this file where it travels with a model, so that transformers finds the class below."""
+
 
 class _LayerSizes:
     """Builds the blocks of a ``VisionTransformer``, each of its own size; passed to timm as ``block_fn``."""

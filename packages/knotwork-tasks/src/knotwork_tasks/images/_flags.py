@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from knotwork_tasks._flags import SearchFlags, parse_search_flags, search_parser
+from knotwork_tasks.images._transforms import AUGMENTATIONS
 
-AUGMENTATIONS = ("none", "basic", "timm")
 _DATASETS = "Hub name, folder with train/CLASS/*.png and perhaps validation/ or test/, or digits (the default)"
 
 

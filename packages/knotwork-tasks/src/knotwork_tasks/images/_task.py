@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -113,6 +114,11 @@ def image_task(flags: ImageFlags, run: RunFolder, accelerator: Accelerator) -> I
         ValueError: a dataset or space that is unknown, empty, or does not fit the other.
     """
     splits = load_images(flags.dataset, image_column=flags.image_column, label_column=flags.label_column, seed=flags.seed)
+    if splits.skipped and accelerator.is_main_process:
+        what = (
+            "1 image could not be read and is" if splits.skipped == 1 else f"{splits.skipped} images could not be read and are"
+        )
+        print(f"{what} left out", file=sys.stderr)
     space, preparation = _space(flags, splits)
     prepare = evaluation_transform(preparation)
     augment = training_transform(preparation, flags.augment)

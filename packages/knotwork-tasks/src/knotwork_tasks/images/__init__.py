@@ -1,0 +1,47 @@
+"""Images in, normalised tensors with class numbers out, and the task of searching a classifier on them.
+
+Needs `knotwork-tasks[images]`.
+
+splits = load_images("digits")
+preparation = preparation_for(splits)
+items = ImageItems(splits.train, training_transform(preparation, "basic"), len(splits.labels))
+weight_part, architecture_part = split_items(items, 0.5)
+validation = ImageItems(splits.validation, evaluation_transform(preparation), len(splits.labels))
+"""
+
+from knotwork_tasks._task import TaskKind
+from knotwork_tasks.images._flags import ImageFlags, parse_image_flags
+from knotwork_tasks.images._images import LabelledImages
+from knotwork_tasks.images._items import ImageItems, split_items
+from knotwork_tasks.images._sources import load_images
+from knotwork_tasks.images._splits import ImageSplits
+from knotwork_tasks.images._task import ImagePackaging, ImageTask, image_task, load_packaging
+from knotwork_tasks.images._transforms import (
+    AUGMENTATIONS,
+    ImagePreparation,
+    evaluation_transform,
+    preparation_for,
+    training_transform,
+)
+
+TASK = TaskKind(ImageFlags, image_task, load_packaging)
+
+__all__ = [
+    "AUGMENTATIONS",
+    "TASK",
+    "ImageFlags",
+    "ImageItems",
+    "ImagePackaging",
+    "ImagePreparation",
+    "ImageSplits",
+    "ImageTask",
+    "LabelledImages",
+    "evaluation_transform",
+    "image_task",
+    "load_images",
+    "load_packaging",
+    "parse_image_flags",
+    "preparation_for",
+    "split_items",
+    "training_transform",
+]
