@@ -104,6 +104,12 @@ def test_other_sizes_and_parts_are_refused(changes: dict, message: str):
     assert "\n" not in str(refusal.value)
 
 
+def test_a_pool_that_counts_other_tokens_is_refused():
+    """It has the same weights, so only what timm notes beside its modules tells."""
+    with pytest.raises(ValueError, match="has pool_include_prefix True, but the space's largest architecture False"):
+        ViTSupernet(tiny_vit(global_pool="avg"), upstream(global_pool="avg", pool_include_prefix=True))
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
