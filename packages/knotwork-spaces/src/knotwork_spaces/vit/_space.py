@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
@@ -148,7 +147,7 @@ def _settings(space: ViTSpace) -> dict[str, Any]:
 
 
 def _check_settings(space: ViTSpace) -> None:
-    if not isinstance(space.model, str) or not timm.is_model(space.model):
+    if not isinstance(space.model, str) or space.model == PER_LAYER_MODEL or not timm.is_model(space.model):
         raise ValueError(f"unknown timm model {space.model!r}: name one that timm.list_models('vit_*') lists")
     for name in ("image_size", "patch_size", "channels", "num_classes"):
         _check_whole(name, getattr(space, name))
@@ -163,7 +162,7 @@ def _check_settings(space: ViTSpace) -> None:
     if space.qkv_bias is not None and not isinstance(space.qkv_bias, bool):
         raise ValueError(f"qkv_bias is {space.qkv_bias!r}: it must be true or false")
     if space.init_values is not None:
-        _check_number("init_values", space.init_values, 0, math.inf)
+        _check_number("init_values", space.init_values, 0, 1e6)
     _check_number("drop_path_rate", space.drop_path_rate, 0, 0.999)
     _check_number("dropout", space.dropout, 0, 0.999)
     _check_number("initializer_range", space.initializer_range, 1e-6, 1e3)

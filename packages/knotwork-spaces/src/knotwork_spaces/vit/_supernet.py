@@ -232,15 +232,28 @@ def _check_upstream(space: ViTSpace, upstream: VisionTransformer) -> None:
     with torch.device("meta"):
         wanted = plain_model(space, space.largest)
     shapes, given = ({name: tuple(t.shape) for name, t in m.state_dict().items()} for m in (wanted, upstream))
-    for name in shapes.keys() | given.keys():
+    for name in [*shapes, *(name for name in given if name not in shapes)]:
         if shapes.get(name) != given.get(name):
             raise ValueError(
                 f"the upstream model has {name} of shape {given.get(name)}, but the space's largest architecture "
                 f"{shapes.get(name)}"
             )
-    for name in SETTINGS:
-        if getattr(wanted, name) != getattr(upstream, name):
+    ours, theirs = _functions(wanted), _functions(upstream)
+    for name in [*ours, *(name for name in theirs if name not in ours)]:
+        if ours.get(name) != theirs.get(name):
             raise ValueError(
-                f"the upstream model has {name} {getattr(upstream, name)!r}, but the space's largest architecture "
-                f"{getattr(wanted, name)!r}"
+                f"the upstream model has {name} {theirs.get(name)!r}, but the space's largest architecture {ours.get(name)!r}"
             )
+
+
+def _functions(model: Any) -> dict[str, Any]:
+    """What a model computes with its weights: heads, activations, epsilons and where tokens go."""
+    values = {name: getattr(model, name) for name in SETTINGS}
+    for name, module in model.named_modules():
+        if hasattr(module, "num_heads"):
+            values[f"{name}: heads"] = (module.num_heads, module.head_dim)
+        if hasattr(module, "act"):
+            values[f"{name}: act"] = str(module.act)
+        if isinstance(module, nn.LayerNorm):
+            values[f"{name}: eps"] = module.eps
+    return values

@@ -67,12 +67,20 @@ def classification_metrics(logits: Tensor, label: Tensor) -> dict[str, Tensor]:
 
 def _created(space: ViTSpace, name: str, arguments: Mapping[str, Any]) -> VisionTransformer:
     try:
+        if name != space.model:
+            # Blocks of each layer's own size take the place of the base's, so the base is looked at by itself.
+            pool = {} if space.global_pool is None else {"global_pool": space.global_pool}
+            _check_base(space.model, pool)
         model = timm.create_model(name, num_classes=space.num_classes, **arguments)
-    except (TypeError, AssertionError) as error:
-        with torch.device("meta"):
-            check_supported(space.model, timm.create_model(space.model))
+    except (TypeError, AssertionError, RuntimeError) as error:
+        _check_base(space.model, {})
         raise ValueError(f"timm's {space.model} cannot be built with {dict(arguments)}: {error}") from error
     return check_supported(space.model, model)
+
+
+def _check_base(name: str, arguments: Mapping[str, Any]) -> None:
+    with torch.device("meta"):
+        check_supported(name, timm.create_model(name, **arguments))
 
 
 def check_supported(name: str, model: nn.Module) -> VisionTransformer:
