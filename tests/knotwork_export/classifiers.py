@@ -34,7 +34,7 @@ CLASSIFIERS = {
 }
 MORE_CLASSIFIERS = {
     "uniform_grey": Settings({"channels": 1, "init_values": 0.1, "qkv_bias": False}, UNIFORM, torch.float64),
-    "uniform_avg": Settings({"channels": 3, "global_pool": "avg"}, UNIFORM, torch.float64),
+    "uniform_avg": Settings({"channels": 4, "global_pool": "avg"}, UNIFORM, torch.float64),
     "per_layer_token": Settings({"channels": 3, "init_values": 0.1, "dropout": 0.1}, PER_LAYER),
     "head_dim_avg": Settings({"channels": 1, "head_dim": 8, "global_pool": "avg"}, PER_LAYER),
 }
@@ -91,8 +91,8 @@ def prepared(name: str, folder: Path) -> ClassifierCase:
     preprocessing = Preprocessing(
         labels=LABELS,
         input_size=(channels, 16, 16),
-        mean=(0.1, 0.2, 0.3)[:channels],
-        std=(0.4, 0.5, 0.6)[:channels],
+        mean=(0.1, 0.2, 0.3, 0.4)[:channels],
+        std=(0.4, 0.5, 0.6, 0.7)[:channels],
         interpolation="bilinear",
         crop_pct=0.9,
     )

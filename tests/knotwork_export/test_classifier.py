@@ -76,6 +76,8 @@ def test_config_is_timms_own_form(classifier: ClassifierCase):
     assert ("auto_map" in config) == classifier.custom_code == (name == "per_layer_vit")
     assert text.count('"num_classes"') == 1  # transformers passes it on its own
     assert config["label_names"] == list(LABELS)
+    # timm up to 1.0.30 would take the first convolution of grey images for one of colour images.
+    assert ("first_conv" in config["pretrained_cfg"]) == (classifier.preprocessing.input_size[0] == 3)
     pool = classifier.supernet.space.global_pool or "token"
     assert (config["num_classes"], config["num_features"], config["global_pool"]) == (
         5,

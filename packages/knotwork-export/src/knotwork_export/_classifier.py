@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 CODE_MAY_IMPORT = frozenset({"timm", "torch", "transformers"})
 IMAGE_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+COLOURS = 3
 LABELS_IN_CARD = 20
 
 
@@ -145,9 +146,10 @@ class Classifier:
             "pretrained_cfg": {
                 **self.preprocessing.data_config(),
                 "fixed_input_size": not self.plain.dynamic_img_size,
-                # What timm replaces or adapts for other channels and classes.
-                "first_conv": "patch_embed.proj",
+                # What timm replaces for other classes, and adapts for other channels. Up to 1.0.30 it takes every stored model
+                # for one of colour images, and spoils the first convolution of any other.
                 "classifier": "head",
+                **({"first_conv": "patch_embed.proj"} if self.preprocessing.input_size[0] == COLOURS else {}),
             },
         }
 
