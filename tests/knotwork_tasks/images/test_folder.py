@@ -7,7 +7,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from knotwork_tasks.images import ImageSplits, LabelledImages, load_images
-from knotwork_tasks.images import _scan as scan_module
 from PIL import Image, ImageOps
 
 from .conftest import noise, pixels, save, write_split
@@ -110,10 +109,7 @@ def test_a_broken_image_is_never_held_out(tmp_path: Path):
     assert held_out[1] in paths(splits.validation)
 
 
-@pytest.mark.parametrize("slow_seconds", [0.0, 60.0])  # in threads, or in one
-def test_many_images_are_judged_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow_seconds: float):
-    monkeypatch.setattr(scan_module, "_SLOW_SECONDS", slow_seconds)
-    monkeypatch.setattr(scan_module, "_ROWS_A_TASK", 3)
+def test_broken_images_among_whole_ones(tmp_path: Path):
     write_split(tmp_path / "train", {"a": 11, "b": 11})
     broken = ["a/000.png", "a/007.png", "b/010.png"]
     for path in broken:

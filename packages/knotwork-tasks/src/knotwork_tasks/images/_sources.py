@@ -20,8 +20,8 @@ def load_images(
     Images may have any sizes: the transforms bring them to one. They may have any modes: if one of them is in colour, all
     are read as RGB; 16-bit pixels become 8-bit ones and transparency is dropped. Every image is decoded once when the
     dataset is loaded, for only so is a broken one found: it is skipped and counted, and training never meets it. That
-    takes some 5 seconds for 60,000 images of 28x28 pixels; photographs, at a millisecond or more each, are shared by up
-    to eight threads. Nothing decoded is kept in memory.
+    takes some 6 seconds for 60,000 images of 28x28 pixels, about twice that when they are first read from the disk, and
+    one to several milliseconds for each photograph. Nothing decoded is kept in memory.
 
     Args:
         dataset: one of
