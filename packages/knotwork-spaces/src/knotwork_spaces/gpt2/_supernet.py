@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from knotwork_ops import (
     Architecture,
-    Depth,
-    HardSample,
     Heads,
-    MixedDepth,
-    MixedHeads,
     Mixture,
     Selection,
-    SlicedDepth,
-    SlicedHeads,
-    SlicedWidth,
     Width,
     attention,
     conv1d,
@@ -27,29 +19,18 @@ from knotwork_ops import (
     head_width,
     layer_norm,
     linear,
-    mlp_width,
-    prefix_width,
     run_layers,
 )
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import GPT2LMHeadModel
 
+from knotwork_spaces._layout import transformer_layout
 from knotwork_spaces.gpt2._cost import gpt2_cost
 from knotwork_spaces.gpt2._extract import plain_model, slice_state_dict
 from knotwork_spaces.gpt2._loss import next_token_loss
 from knotwork_spaces.gpt2._space import GPT2Space
 from knotwork_spaces.gpt2.modeling_per_layer_gpt2 import PerLayerGPT2LMHeadModel
-
-
-@dataclass(frozen=True, eq=False)
-class Layout:
-    """How one call uses the supernet's dimensions: mixed or sliced, heads and hidden units by layer."""
-
-    embed: Width
-    depth: Depth
-    heads: list[Heads]
-    hidden: list[Width]
 
 
 class GPT2Supernet(nn.Module):
@@ -108,7 +89,7 @@ class GPT2Supernet(nn.Module):
         """
         if input_ids.shape[1] > self.space.block_size:
             raise ValueError(f"{input_ids.shape[1]} tokens are more than the space's block_size {self.space.block_size}")
-        layout = self._layout(arch)
+        layout = transformer_layout(self.space, arch)
         transformer, embed = self.transformer, layout.embed
         positions = torch.arange(input_ids.shape[1], device=input_ids.device)
         x = embedding(input_ids, transformer.wte.weight, embed) + embedding(positions, transformer.wpe.weight, embed)
@@ -146,33 +127,6 @@ class GPT2Supernet(nn.Module):
 
     def _dropout(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.space.dropout, self.training) if self.space.dropout else x
-
-    def _layout(self, arch: Selection) -> Layout:
-        if isinstance(arch, Mixture):
-            return self._mixed_layout(arch)
-        return self._sliced_layout(HardSample(arch) if isinstance(arch, Architecture) else arch)
-
-    def _mixed_layout(self, mixture: Mixture) -> Layout:
-        space = self.space
-        embed = prefix_width("embed_dim", mixture["embed_dim"], [int(o) for o in space["embed_dim"].options])
-        depths = tuple(int(o) for o in space["depth"].options)
-        counts = tuple(int(o) for o in space["num_heads"].options)
-        ratios = space["mlp_ratio"].options
-        layers = range(depths[-1])
-        heads: list[Heads] = [MixedHeads(mixture.at("num_heads", layer), counts) for layer in layers]
-        hidden = [mlp_width(embed, ratios, mixture.at("mlp_ratio", layer)) for layer in layers]
-        return Layout(embed, MixedDepth(mixture["depth"], depths), heads, hidden)
-
-    def _sliced_layout(self, sample: HardSample) -> Layout:
-        arch = sample.architecture
-        self.space.validate(arch)
-        embed = SlicedWidth("embed_dim", arch["embed_dim"], sample.factors.get("embed_dim"))
-        layers = range(arch["depth"])
-        heads: list[Heads] = [
-            SlicedHeads(int(arch.at("num_heads", layer)), sample.factor_at("num_heads", layer)) for layer in layers
-        ]
-        hidden = [mlp_width(embed, (), arch.at("mlp_ratio", layer), sample.factor_at("mlp_ratio", layer)) for layer in layers]
-        return Layout(embed, SlicedDepth(arch["depth"], sample.factors.get("depth")), heads, hidden)
 
 
 SAME_AS_UPSTREAM = (

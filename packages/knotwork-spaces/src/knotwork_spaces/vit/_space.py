@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import timm
-from knotwork_ops import Architecture, Choice, SearchSpace, hidden_units
+from knotwork_ops import Architecture
 
+from knotwork_spaces._transformer_space import TransformerSpace, check_whole, is_number
 from knotwork_spaces.vit.per_layer_vit import exact_ratio
 
 PER_LAYER_MODEL = "per_layer_vit"
@@ -16,7 +16,7 @@ POOLS = ("token", "avg")
 
 
 @dataclass(frozen=True)
-class ViTSpace(SearchSpace):
+class ViTSpace(TransformerSpace):
     """A search space of timm Vision Transformers: embedding width, depth, head count and MLP ratio.
 
     Build it with ``ViTSpace.build``; every combination in it is a valid ViT. Settings that are None are those of ``model``.
@@ -58,47 +58,15 @@ class ViTSpace(SearchSpace):
     initializer_range: float = 0.02
 
     family: ClassVar[str] = "vit"
-    choice_names: ClassVar[tuple[str, ...]] = ("embed_dim", "depth", "num_heads", "mlp_ratio")
-    # The residual stream shares one embedding width, and depth is one number by nature.
-    per_layer_choices: ClassVar[tuple[str, ...]] = ("num_heads", "mlp_ratio")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("embed_dim", "depth", "num_heads"):
-            for option in self[name].options:
-                if not isinstance(option, int):
-                    raise ValueError(f"choice {name!r} has the option {option!r}: it must be a whole number")
         _check_settings(self)
-        for embed in self["embed_dim"].options:
-            for heads in self["num_heads"].options:
-                if self.head_dim is None and embed % heads:
-                    raise ValueError(
-                        f"embed_dim {embed} is not divisible by num_heads {heads}: every width must be divisible by every "
-                        f"head count, so change embed_dim {list(self['embed_dim'].options)} or num_heads "
-                        f"{list(self['num_heads'].options)}, or give all heads one width with head_dim"
-                    )
-            for ratio in self["mlp_ratio"].options:
-                hidden_units(int(embed), ratio)
 
-    @classmethod
-    def build(
-        cls,
-        *,
-        embed_dim: Sequence[int],
-        depth: Sequence[int],
-        num_heads: Sequence[int],
-        mlp_ratio: Sequence[float],
-        per_layer: Collection[str] = (),
-        **settings: Any,
-    ) -> ViTSpace:
-        """A space from options; the choices named in ``per_layer`` are made by each layer alone. Raises as the class does."""
-        for name in per_layer:
-            if name not in cls.per_layer_choices:
-                raise ValueError(f"choice {name!r} cannot be made per layer: only {list(cls.per_layer_choices)} can")
-        options = {"embed_dim": embed_dim, "depth": depth, "num_heads": num_heads, "mlp_ratio": mlp_ratio}
-        layers = max(depth, default=None)
-        choices = tuple(Choice(name, tuple(values), layers if name in per_layer else None) for name, values in options.items())
-        return cls(choices, **settings)
+    @property
+    def heads_share_embedding(self) -> bool:
+        """Whether a head's width is the embedding's over the head count, rather than ``head_dim``."""
+        return self.head_dim is None
 
     @property
     def tokens(self) -> int:
@@ -117,16 +85,15 @@ class ViTSpace(SearchSpace):
             ValueError: an architecture that is not of this space.
         """
         self.validate(architecture)
-        embed, depth = architecture["embed_dim"], architecture["depth"]
-        heads = [int(architecture.at("num_heads", layer)) for layer in range(depth)]
-        hidden = [hidden_units(embed, architecture.at("mlp_ratio", layer)) for layer in range(depth)]
+        embed = architecture["embed_dim"]
+        heads, hidden = self.layer_heads(architecture), self.layer_hidden(architecture)
         given = {"global_pool": self.global_pool, "qkv_bias": self.qkv_bias, "init_values": self.init_values}
         common = {
             "img_size": self.image_size,
             "patch_size": self.patch_size,
             "in_chans": self.channels,
             "embed_dim": embed,
-            "depth": depth,
+            "depth": architecture["depth"],
             **{name: value for name, value in given.items() if value is not None},
         }
         rates = {"drop_path_rate": self.drop_path_rate, "proj_drop_rate": self.dropout}
@@ -136,23 +103,14 @@ class ViTSpace(SearchSpace):
         sizes = {"base": self.model, "heads_per_layer": heads, "hidden_per_layer": hidden}
         return PER_LAYER_MODEL, {**common, **sizes, **({} if self.head_dim is None else {"head_dim": self.head_dim})}
 
-    def as_dict(self) -> dict[str, Any]:
-        """The space as JSON values."""
-        own = {field.name for field in fields(ViTSpace)} - {field.name for field in fields(SearchSpace)}
-        return {"family": self.family, **super().as_dict(), **{name: v for name, v in _settings(self).items() if name in own}}
-
-
-def _settings(space: ViTSpace) -> dict[str, Any]:
-    return {name: value for name, value in asdict(space).items() if name != "choices"}
-
 
 def _check_settings(space: ViTSpace) -> None:
     if not isinstance(space.model, str) or space.model == PER_LAYER_MODEL or not timm.is_model(space.model):
         raise ValueError(f"unknown timm model {space.model!r}: name one that timm.list_models('vit_*') lists")
     for name in ("image_size", "patch_size", "channels", "num_classes"):
-        _check_whole(name, getattr(space, name))
+        check_whole(name, getattr(space, name))
     if space.head_dim is not None:
-        _check_whole("head_dim", space.head_dim)
+        check_whole("head_dim", space.head_dim)
     if space.image_size % space.patch_size:
         raise ValueError(
             f"image_size {space.image_size} is not a multiple of patch_size {space.patch_size}: change one of them"
@@ -168,11 +126,6 @@ def _check_settings(space: ViTSpace) -> None:
     _check_number("initializer_range", space.initializer_range, 1e-6, 1e3)
 
 
-def _check_whole(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} is {value!r}: it must be a positive whole number")
-
-
-def _check_number(name: str, value: object, low: float, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+def _check_number(name: str, value: Any, low: float, high: float) -> None:
+    if not is_number(value) or not low <= value <= high:
         raise ValueError(f"{name} is {value!r}: it must be a number from {low:g} to {high:g}")

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from knotwork_ops import (
     Architecture,
-    Depth,
-    HardSample,
     Heads,
-    MixedDepth,
-    MixedHeads,
     Mixture,
     Selection,
-    SlicedDepth,
-    SlicedHeads,
-    SlicedWidth,
     Width,
     attention,
     columns,
@@ -29,13 +21,12 @@ from knotwork_ops import (
     head_width,
     layer_norm,
     linear,
-    mlp_width,
-    prefix_width,
     run_layers,
 )
 from timm.models.vision_transformer import VisionTransformer, global_pool_nlc
 from torch import Tensor, nn
 
+from knotwork_spaces._layout import transformer_layout
 from knotwork_spaces.vit._cost import vit_cost
 from knotwork_spaces.vit._extract import slice_state_dict
 from knotwork_spaces.vit._space import ViTSpace
@@ -45,16 +36,6 @@ TABLES = ("cls_token", "reg_token", "pos_embed")
 """Parameters that timm's model holds itself; None where it has none."""
 SETTINGS = ("num_classes", "global_pool", "no_embed_class", "num_prefix_tokens", "pool_include_prefix")
 """What timm's model notes beside its modules, and its computation depends on."""
-
-
-@dataclass(frozen=True, eq=False)
-class Layout:
-    """How one call uses the supernet's dimensions: mixed or sliced, heads and hidden units by layer."""
-
-    embed: Width
-    depth: Depth
-    heads: list[Heads]
-    hidden: list[Width]
 
 
 class ViTSupernet(nn.Module):
@@ -136,7 +117,7 @@ class ViTSupernet(nn.Module):
                 f"images are {tuple(image.shape[1:])}, but the space's {(space.channels, space.image_size, space.image_size)} "
                 "(channels, height, width)"
             )
-        layout = self._layout(arch)
+        layout = transformer_layout(self.space, arch)
         x = self._norm(self.norm_pre, self.patch_drop(self._embedded(image, layout.embed)), layout.embed)
         blocks: list[Callable[[Tensor], Tensor]] = [
             partial(self._block, block, embed=layout.embed, heads=heads, hidden=hidden)
@@ -198,33 +179,6 @@ class ViTSupernet(nn.Module):
 
     def _scale(self, scale: Any, x: Tensor, embed: Width) -> Tensor:
         return x if isinstance(scale, nn.Identity) else x * columns(scale.gamma, embed)
-
-    def _layout(self, arch: Selection) -> Layout:
-        if isinstance(arch, Mixture):
-            return self._mixed_layout(arch)
-        return self._sliced_layout(HardSample(arch) if isinstance(arch, Architecture) else arch)
-
-    def _mixed_layout(self, mixture: Mixture) -> Layout:
-        space = self.space
-        embed = prefix_width("embed_dim", mixture["embed_dim"], [int(o) for o in space["embed_dim"].options])
-        depths = tuple(int(o) for o in space["depth"].options)
-        counts = tuple(int(o) for o in space["num_heads"].options)
-        ratios = space["mlp_ratio"].options
-        layers = range(depths[-1])
-        heads: list[Heads] = [MixedHeads(mixture.at("num_heads", layer), counts) for layer in layers]
-        hidden = [mlp_width(embed, ratios, mixture.at("mlp_ratio", layer)) for layer in layers]
-        return Layout(embed, MixedDepth(mixture["depth"], depths), heads, hidden)
-
-    def _sliced_layout(self, sample: HardSample) -> Layout:
-        arch = sample.architecture
-        self.space.validate(arch)
-        embed = SlicedWidth("embed_dim", arch["embed_dim"], sample.factors.get("embed_dim"))
-        layers = range(arch["depth"])
-        heads: list[Heads] = [
-            SlicedHeads(int(arch.at("num_heads", layer)), sample.factor_at("num_heads", layer)) for layer in layers
-        ]
-        hidden = [mlp_width(embed, (), arch.at("mlp_ratio", layer), sample.factor_at("mlp_ratio", layer)) for layer in layers]
-        return Layout(embed, SlicedDepth(arch["depth"], sample.factors.get("depth")), heads, hidden)
 
 
 def _check_upstream(space: ViTSpace, upstream: VisionTransformer) -> None:

@@ -1,0 +1,99 @@
+"""What the search spaces of transformers share: the four choices, and what makes a combination of them possible."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self
+
+from knotwork_ops import Architecture, Choice, SearchSpace, hidden_units
+
+
+@dataclass(frozen=True)
+class TransformerSpace(SearchSpace):
+    """A search space over embedding width, depth, head count and MLP ratio; families add their settings as fields.
+
+    Attributes:
+        choices: ``embed_dim``, ``depth``, ``num_heads`` and ``mlp_ratio``, in this order.
+
+    Raises:
+        ValueError: a width, depth or head count that is no whole number, an embedding width that a head count does not divide
+            though heads share it, or an MLP ratio that gives no whole number of hidden units.
+    """
+
+    family: ClassVar[str]
+    choice_names: ClassVar[tuple[str, ...]] = ("embed_dim", "depth", "num_heads", "mlp_ratio")
+    # The residual stream shares one embedding width, and depth is one number by nature.
+    per_layer_choices: ClassVar[tuple[str, ...]] = ("num_heads", "mlp_ratio")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("embed_dim", "depth", "num_heads"):
+            for option in self[name].options:
+                if not isinstance(option, int):
+                    raise ValueError(f"choice {name!r} has the option {option!r}: it must be a whole number")
+        for embed in self["embed_dim"].options:
+            for heads in self["num_heads"].options:
+                if self.heads_share_embedding and embed % heads:
+                    raise ValueError(
+                        f"embed_dim {embed} is not divisible by num_heads {heads}: every width must be divisible by every "
+                        f"head count, so change embed_dim {list(self['embed_dim'].options)} "
+                        f"or num_heads {list(self['num_heads'].options)}"
+                    )
+            for ratio in self["mlp_ratio"].options:
+                hidden_units(int(embed), ratio)
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        embed_dim: Sequence[int],
+        depth: Sequence[int],
+        num_heads: Sequence[int],
+        mlp_ratio: Sequence[float],
+        per_layer: Collection[str] = (),
+        **settings: Any,
+    ) -> Self:
+        """A space from options and the family's settings; the choices named in ``per_layer`` are made by each layer alone.
+
+        Raises:
+            ValueError: as the class does, or a choice that cannot be made per layer.
+            TypeError: a setting that the family does not have.
+        """
+        for name in per_layer:
+            if name not in cls.per_layer_choices:
+                raise ValueError(f"choice {name!r} cannot be made per layer: only {list(cls.per_layer_choices)} can")
+        options = {"embed_dim": embed_dim, "depth": depth, "num_heads": num_heads, "mlp_ratio": mlp_ratio}
+        layers = max(depth, default=None)
+        choices = tuple(Choice(name, tuple(values), layers if name in per_layer else None) for name, values in options.items())
+        return cls(choices, **settings)
+
+    @property
+    def heads_share_embedding(self) -> bool:
+        """Whether a head's width is the embedding's over the head count, rather than one of its own."""
+        return True
+
+    def layer_heads(self, architecture: Architecture) -> list[int]:
+        """The head count of each layer that an architecture uses."""
+        return [int(architecture.at("num_heads", layer)) for layer in range(architecture["depth"])]
+
+    def layer_hidden(self, architecture: Architecture) -> list[int]:
+        """The hidden units of each layer's MLP."""
+        embed = architecture["embed_dim"]
+        return [hidden_units(embed, architecture.at("mlp_ratio", layer)) for layer in range(architecture["depth"])]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The space as JSON values."""
+        settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "choices"}
+        return {"family": self.family, **super().as_dict(), **settings}
+
+
+def check_whole(name: str, value: object) -> None:
+    """Raise ValueError for a setting that is no positive whole number."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} is {value!r}: it must be a positive whole number")
+
+
+def is_number(value: object) -> bool:
+    """Whether a setting is a number; truth values are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
