@@ -16,36 +16,19 @@ from knotwork_spaces.gpt2 import (
     plain_model,
     slice_state_dict,
 )
-from torch import nn
 
 from .comparison import GRANULARITIES, one_hot, random_alphas, some_architectures, spread_supernet, tiny_space, token_ids
+from .family_checks import assert_extraction_copies, assert_extraction_draws_nothing, assert_whole
 
 SPACE = tiny_space(GRANULARITIES["per_layer"])
 
 
-def storages(module: nn.Module) -> set[int]:
-    tensors = [*module.parameters(), *module.buffers()]
-    return {tensor.untyped_storage().data_ptr() for tensor in tensors}
-
-
 def test_extraction_draws_no_random_numbers():
-    supernet = spread_supernet(SPACE)
-    before = torch.get_rng_state()
-    for arch in some_architectures(SPACE):
-        supernet.extract(arch)
-    assert torch.equal(torch.get_rng_state(), before)
+    assert_extraction_draws_nothing(spread_supernet(SPACE))
 
 
 def test_extracted_models_share_no_memory():
-    supernet = spread_supernet(SPACE)
-    before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
-    first, second = supernet.extract(SPACE.largest), supernet.extract(SPACE.largest)
-    assert not storages(first) & storages(supernet)
-    assert not storages(first) & storages(second)
-    with torch.no_grad():
-        for parameter in first.parameters():
-            parameter.zero_()
-    assert all(torch.equal(tensor, before[name]) for name, tensor in supernet.state_dict().items())
+    assert_extraction_copies(spread_supernet(SPACE))
 
 
 def test_extracted_models_are_whole():
@@ -53,9 +36,7 @@ def test_extracted_models_are_whole():
     for arch in some_architectures(SPACE):
         model = supernet.extract(arch)
         assert model.lm_head.weight is model.transformer.wte.weight
-        assert all(p.requires_grad and p.is_leaf and p.is_contiguous() for p in model.parameters())
-        assert not any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers()))
-        assert all(p.dtype == torch.float64 for p in model.parameters())
+        assert_whole(model)
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from hypothesis import given
-from knotwork_ops import Architecture, HardSample
+from knotwork_ops import HardSample
 from knotwork_spaces.gpt2 import GPT2Space, PerLayerGPT2LMHeadModel
 from transformers import GPT2LMHeadModel
 
@@ -25,6 +25,7 @@ from .comparison import (
     tiny_space,
     token_ids,
 )
+from .family_checks import assert_factors_get_the_chosen_gradient
 
 
 def assert_one_hot_exact(space: GPT2Space, dtype: torch.dtype, count: int = 3) -> None:
@@ -52,29 +53,15 @@ def test_one_hot_sliced_and_upstream_agree_in_any_space(space: GPT2Space):
     assert_one_hot_exact(space, torch.float32, count=1)
 
 
-def sample_with_factors(space: GPT2Space, arch: Architecture) -> HardSample:
-    """Factors of value one: a scalar a choice, or one for each of the space's layers, used or not."""
-    return HardSample(arch, {c.name: torch.ones(c.shape[:-1], dtype=torch.float64, requires_grad=True) for c in space})
-
-
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 def test_factors_get_the_gradient_of_the_chosen_option(granularity: str):
     space = tiny_space(GRANULARITIES[granularity])
     supernet, ids = spread_supernet(space), token_ids(space)
     parameters = dict(supernet.named_parameters())
     for arch in some_architectures(space):
-        sample = sample_with_factors(space, arch)
-        value = supernet.logits(ids, sample)
-        found = gradients(value, {**parameters, **sample.factors})
-
-        weights = {name: weight.requires_grad_() for name, weight in one_hot(space, arch).items()}
-        expected_value = oracle.logits(parameters, ids, option_lists(space), weights)
-        expected = gradients(expected_value, {**parameters, **weights})
-        for name, weight in weights.items():
-            # The chosen option is the one of weight one; in unused layers its gradient is zero on both sides.
-            expected[name] = (expected[name] * weight).sum(-1)
-        assert_close(value, expected_value, "logits")
-        assert_all_close(found, expected)
+        assert_factors_get_the_chosen_gradient(
+            supernet, arch, ids, lambda weights: oracle.logits(parameters, ids, option_lists(space), weights)
+        )
 
 
 def test_a_hard_sample_without_factors_is_its_architecture():

@@ -8,9 +8,9 @@ import pytest
 import torch
 from knotwork_ops import Architecture, HardSample, Mixture
 from knotwork_spaces.vit import ViTSpace, plain_model, slice_state_dict
-from torch import nn
 
 from .comparison import GRANULARITIES, assert_close, one_hot, random_alphas, some_architectures
+from .family_checks import assert_extraction_copies, assert_extraction_draws_nothing, assert_whole
 from .vit_cases import KINDS, images, sliced_state, tiny_vit, upstream_subnet, vit_supernet
 
 PER_LAYER = GRANULARITIES["per_layer"]
@@ -20,30 +20,13 @@ FIXED = "fixed heads, average, layer scale, no qkv bias"
 kinds = pytest.mark.parametrize("kind", ["plain", FIXED, "registers and class"])
 
 
-def storages(module: nn.Module) -> set[int]:
-    return {tensor.untyped_storage().data_ptr() for tensor in (*module.parameters(), *module.buffers())}
-
-
 @kinds
 def test_extraction_draws_no_random_numbers(kind: str):
-    space = tiny_vit(PER_LAYER, **KINDS[kind])
-    supernet = vit_supernet(space)
-    before = torch.get_rng_state()
-    for arch in some_architectures(space):
-        supernet.extract(arch)
-    assert torch.equal(torch.get_rng_state(), before)
+    assert_extraction_draws_nothing(vit_supernet(tiny_vit(PER_LAYER, **KINDS[kind])))
 
 
 def test_extracted_models_share_no_memory():
-    supernet = vit_supernet(SPACE)
-    before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
-    first, second = supernet.extract(SPACE.largest), supernet.extract(SPACE.largest)
-    assert not storages(first) & storages(supernet)
-    assert not storages(first) & storages(second)
-    with torch.no_grad():
-        for parameter in first.parameters():
-            parameter.zero_()
-    assert all(torch.equal(tensor, before[name]) for name, tensor in supernet.state_dict().items())
+    assert_extraction_copies(vit_supernet(SPACE))
 
 
 @kinds
@@ -51,10 +34,7 @@ def test_extracted_models_are_whole(kind: str):
     space = tiny_vit(PER_LAYER, **KINDS[kind])
     supernet = vit_supernet(space)
     for arch in some_architectures(space):
-        model = supernet.extract(arch)
-        assert all(p.requires_grad and p.is_leaf and p.is_contiguous() for p in model.parameters())
-        assert not any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers()))
-        assert all(p.dtype == torch.float64 for p in model.parameters())
+        assert_whole(supernet.extract(arch))
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given
-from knotwork_ops import Architecture, HardSample, Mixture
+from knotwork_ops import HardSample, Mixture
 from knotwork_spaces.vit import ViTSpace
+from torch import Tensor
 from torch.nn import functional as F
 
 from . import vit_oracle
@@ -23,6 +24,7 @@ from .comparison import (
     random_alphas,
     some_architectures,
 )
+from .family_checks import assert_factors_get_the_chosen_gradient
 from .vit_cases import KINDS, images, net_of, sliced_state, tiny_vit, upstream_subnet, vit_spaces, vit_supernet
 
 kinds = pytest.mark.parametrize("kind", KINDS)
@@ -67,11 +69,6 @@ def test_extraction_picks_exactly_the_used_weights(kind: str):
         assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
-def sample_with_factors(space: ViTSpace, arch: Architecture) -> HardSample:
-    """Factors of value one: a scalar a choice, or one for each of the space's layers, used or not."""
-    return HardSample(arch, {c.name: torch.ones(c.shape[:-1], dtype=torch.float64, requires_grad=True) for c in space})
-
-
 @granularities
 @pytest.mark.parametrize(
     "kind",
@@ -87,19 +84,12 @@ def test_factors_get_the_gradient_of_the_chosen_option(kind: str, granularity: s
     space = tiny_vit(GRANULARITIES[granularity], **KINDS[kind])
     supernet, image = vit_supernet(space), images(space)
     parameters = dict(supernet.named_parameters())
-    for arch in some_architectures(space, 1):
-        sample = sample_with_factors(space, arch)
-        value = supernet.logits(image, sample)
-        found = gradients(value, {**parameters, **sample.factors})
 
-        weights = {name: weight.requires_grad_() for name, weight in one_hot(space, arch).items()}
-        expected_value = vit_oracle.logits(parameters, image, option_lists(space), weights, net_of(space))
-        expected = gradients(expected_value, {**parameters, **weights})
-        for name, weight in weights.items():
-            # The chosen option is the one of weight one; in unused layers its gradient is zero on both sides.
-            expected[name] = (expected[name] * weight).sum(-1)
-        assert_close(value, expected_value, "logits")
-        assert_all_close(found, expected)
+    def naive(weights: dict[str, Tensor]) -> Tensor:
+        return vit_oracle.logits(parameters, image, option_lists(space), weights, net_of(space))
+
+    for arch in some_architectures(space, 1):
+        assert_factors_get_the_chosen_gradient(supernet, arch, image, naive)
 
 
 def test_a_hard_sample_without_factors_is_its_architecture():

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from knotwork_export import Preprocessing
 from knotwork_tasks.images import LabelledImages
 from PIL import Image
 
@@ -13,6 +14,10 @@ def noise(seed: int, mode: str = "L", size: tuple[int, int] = (6, 6)) -> Image.I
     channels = {"L": (), "RGB": (3,), "RGBA": (4,), "LA": (2,)}[mode]
     pixels = np.random.default_rng(seed).integers(0, 256, (*size, *channels), dtype=np.uint8)
     return Image.fromarray(pixels)
+
+
+def preprocessing(size: int, channels: int, mean: tuple[float, ...], std: tuple[float, ...]) -> Preprocessing:
+    return Preprocessing(("a", "b"), (channels, size, size), mean, std)
 
 
 def save(image: Image.Image, path: Path) -> Path:

@@ -5,13 +5,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from knotwork_tasks.images import ImageItems, ImagePreparation, evaluation_transform, load_images, training_transform
+from knotwork_tasks.images import ImageItems, evaluation_transform, load_images, training_transform
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
-from .conftest import in_memory, noise
+from .conftest import in_memory, noise, preprocessing
 
-PREPARATION = ImagePreparation(6, 1, (0.5,), (0.25,))
+PREPARATION = preprocessing(6, 1, (0.5,), (0.25,))
 
 
 def items_of(count: int, classes: int = 3, **options: bool | float) -> ImageItems:
@@ -131,7 +131,7 @@ def test_mixing_leaves_the_items_alone():
 @pytest.mark.parametrize("mixup", [False, True])
 def test_a_batch_is_a_function_of_the_global_seeds(augment: str, mixup: bool):
     images = load_images().train.select(range(33))
-    transform = training_transform(ImagePreparation(8, 1, (0.3,), (0.4,)), augment)
+    transform = training_transform(preprocessing(8, 1, (0.3,), (0.4,)), augment)
     items = ImageItems(images, transform, 10, mixup=mixup, label_smoothing=0.1)
     drawn = []
     for seed in (4, 4, 5):

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from knotwork_tasks.images import ImageItems, ImagePreparation, LabelledImages, evaluation_transform, split_items
+from knotwork_tasks.images import ImageItems, LabelledImages, evaluation_transform, split_items
 from PIL import Image
+
+from .conftest import preprocessing
 
 
 def undecodable(targets: list[int]) -> LabelledImages:
@@ -61,8 +63,8 @@ def test_the_seed_draws_the_parts_and_repeats_them():
 
 def test_parts_of_items_prepare_as_the_whole_does():
     images = LabelledImages(lambda row: Image.new("L", (4, 4), row), range(20), [i % 2 for i in range(20)])
-    preparation = ImagePreparation(4, 1, (0.0,), (1.0,))
-    items = ImageItems(images, evaluation_transform(preparation), 2, mixup=True, label_smoothing=0.2)
+    measured = preprocessing(4, 1, (0.0,), (1.0,))
+    items = ImageItems(images, evaluation_transform(measured), 2, mixup=True, label_smoothing=0.2)
     weights, architecture = split_items(items, 0.7)
     for part, count in ((weights, 14), (architecture, 6)):
         assert isinstance(part, ImageItems)

@@ -3,7 +3,7 @@
 ``knotwork_tasks.text`` needs the extra ``text``, ``knotwork_tasks.images`` the extra ``images``.
 """
 
-from knotwork_tasks._command_line import fail, run_command
+from knotwork_tasks._command_line import run_command
 from knotwork_tasks._flags import SearchFlags, parse_search_flags, search_parser
 from knotwork_tasks._saved import SavedRun
 from knotwork_tasks._search import search
@@ -15,7 +15,6 @@ __all__ = [
     "SearchFlags",
     "Task",
     "TaskKind",
-    "fail",
     "parse_search_flags",
     "run_command",
     "search",

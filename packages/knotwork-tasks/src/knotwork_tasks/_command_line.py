@@ -19,15 +19,15 @@ def run_command(program: str, command: Callable[[], None]) -> int:
     try:
         command()
     except ExportError as error:
-        return fail(program, error, 1)
+        return _fail(program, error, 1)
     except (ArgumentError, ValueError, OSError) as error:
-        return fail(program, error, 2)
+        return _fail(program, error, 2)
     except KeyboardInterrupt:
-        return fail(program, "interrupted: give --resume to go on from the last checkpoint", 130)
+        return _fail(program, "interrupted: give --resume to go on from the last checkpoint", 130)
     return 0
 
 
-def fail(program: str, error: object, code: int) -> int:
+def _fail(program: str, error: object, code: int) -> int:
     """Say on one line what was wrong, and hand the exit code back."""
     print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
     return code

@@ -3,10 +3,10 @@
 Needs `knotwork-tasks[images]`.
 
 splits = load_images("digits")
-preparation = preparation_for(splits)
-items = ImageItems(splits.train, training_transform(preparation, "basic"), len(splits.labels))
+preprocessing = preprocessing_for(splits)
+items = ImageItems(splits.train, training_transform(preprocessing, "basic"), len(splits.labels))
 weight_part, architecture_part = split_items(items, 0.5)
-validation = ImageItems(splits.validation, evaluation_transform(preparation), len(splits.labels))
+validation = ImageItems(splits.validation, evaluation_transform(preprocessing), len(splits.labels))
 """
 
 from knotwork_tasks._task import TaskKind
@@ -18,9 +18,8 @@ from knotwork_tasks.images._splits import ImageSplits
 from knotwork_tasks.images._task import ImagePackaging, ImageTask, image_task, load_packaging
 from knotwork_tasks.images._transforms import (
     AUGMENTATIONS,
-    ImagePreparation,
     evaluation_transform,
-    preparation_for,
+    preprocessing_for,
     training_transform,
 )
 
@@ -32,7 +31,6 @@ __all__ = [
     "ImageFlags",
     "ImageItems",
     "ImagePackaging",
-    "ImagePreparation",
     "ImageSplits",
     "ImageTask",
     "LabelledImages",
@@ -41,7 +39,7 @@ __all__ = [
     "load_images",
     "load_packaging",
     "parse_image_flags",
-    "preparation_for",
+    "preprocessing_for",
     "split_items",
     "training_transform",
 ]

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from knotwork_tasks.images._splits import ImageSplits, ListedSplit, SourceError, assemble
+from knotwork_tasks._datasets import SourceError
+from knotwork_tasks.images._splits import ImageSplits, ListedSplit, assemble
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".webp")
 _TRAIN = "train"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import datasets
@@ -10,9 +9,9 @@ import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Value
 from PIL import Image
 
-from knotwork_tasks.images._splits import ACCEPTED, ImageSplits, ListedSplit, SourceError, assemble, require_every_class
+from knotwork_tasks._datasets import SourceError
+from knotwork_tasks.images._splits import ACCEPTED, ImageSplits, ListedSplit, assemble, require_every_class
 
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 _VALIDATION_SPLITS = ("validation", "test")
 _LABEL_NAMES = ("label", "labels", "fine_label", "class", "target")
 _UNLABELLED = -1
@@ -26,11 +25,6 @@ class _Rows:
 
     def __call__(self, row: int) -> Image.Image:
         return self.dataset[row][self.column]
-
-
-def is_hub_name(name: str) -> bool:
-    """Whether `name` has the form `name` or `owner/name`."""
-    return _HUB_NAME.fullmatch(name) is not None
 
 
 def hub_images(name: str, image_column: str | None, label_column: str | None) -> ImageSplits:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 from torch.utils.data import Dataset
 
+from knotwork_tasks._datasets import count_for_weights
 from knotwork_tasks.images._images import LabelledImages
 from knotwork_tasks.images._transforms import Transform
 
@@ -121,15 +122,8 @@ def split_items(dataset: LabelledDataset, train_portion: float, seed: int = 0) -
     Raises:
         ValueError: the portion is not between 0 and 1, or one part would be empty.
     """
-    if not 0.0 < train_portion < 1.0:
-        raise ValueError(f"train_portion must lie between 0 and 1, got {train_portion}")
     total = len(dataset.targets)
-    for_weights = round(total * train_portion)
-    if not 0 < for_weights < total:
-        raise ValueError(
-            f"train_portion {train_portion} of {total} images leaves {for_weights} for the weights and "
-            f"{total - for_weights} for the architecture: neither part may be empty"
-        )
+    for_weights = count_for_weights(total, train_portion, "images")
     _, class_of, sizes = np.unique(dataset.targets, return_inverse=True, return_counts=True)
     shuffled = np.random.RandomState(seed).permutation(total)  # its stream is frozen, unlike that of newer generators
     chosen = np.zeros(total, dtype=bool)

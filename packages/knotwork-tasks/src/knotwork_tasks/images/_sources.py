@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from knotwork_tasks._datasets import SourceError, is_hub_name
 from knotwork_tasks.images._digits import digit_images
 from knotwork_tasks.images._folder import folder_images
-from knotwork_tasks.images._hub import hub_images, is_hub_name
-from knotwork_tasks.images._splits import ACCEPTED, ImageSplits, SourceError
+from knotwork_tasks.images._hub import hub_images
+from knotwork_tasks.images._splits import ACCEPTED, ImageSplits
 
 
 def load_images(

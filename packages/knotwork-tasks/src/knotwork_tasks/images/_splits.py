@@ -11,6 +11,7 @@ from itertools import islice
 import numpy as np
 from PIL import Image
 
+from knotwork_tasks._datasets import SourceError
 from knotwork_tasks.images._images import COLOUR, GREY, LabelledImages, ReadImage, in_mode
 from knotwork_tasks.images._scan import scan
 
@@ -20,10 +21,6 @@ ACCEPTED = (
 )
 HELD_OUT_ONE_IN = 10
 _LABELS_NAMED = 10
-
-
-class SourceError(ValueError):
-    """A fault of the source that is explained already; `load_images` explains every other one."""
 
 
 @dataclass(frozen=True)

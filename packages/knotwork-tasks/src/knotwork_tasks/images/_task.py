@@ -22,7 +22,7 @@ from knotwork_tasks.images._flags import ImageFlags
 from knotwork_tasks.images._items import ImageItems, split_items
 from knotwork_tasks.images._sources import load_images
 from knotwork_tasks.images._splits import ImageSplits
-from knotwork_tasks.images._transforms import ImagePreparation, evaluation_transform, preparation_for, training_transform
+from knotwork_tasks.images._transforms import evaluation_transform, preprocessing_for, training_transform
 
 VALIDATION_BATCHES = 64
 FAMILIES = ("vit",)
@@ -119,9 +119,9 @@ def image_task(flags: ImageFlags, run: RunFolder, accelerator: Accelerator) -> I
             "1 image could not be read and is" if splits.skipped == 1 else f"{splits.skipped} images could not be read and are"
         )
         print(f"{what} left out", file=sys.stderr)
-    space, preparation = _space(flags, splits)
-    prepare = evaluation_transform(preparation)
-    augment = training_transform(preparation, flags.augment)
+    space, preprocessing = _space(flags, splits)
+    prepare = evaluation_transform(preprocessing)
+    augment = training_transform(preprocessing, flags.augment)
     classes = len(splits.labels)
 
     def training(images: Any) -> ImageItems:
@@ -136,28 +136,28 @@ def image_task(flags: ImageFlags, run: RunFolder, accelerator: Accelerator) -> I
         architecture_data=ImageItems(architecture, prepare, classes),
         training_data=training(splits.train),
         validation=fixed_batches(held_out, flags.batch_size, VALIDATION_BATCHES, accelerator.device),
-        packaging=ImagePackaging(_preprocessing(splits, preparation)),
+        packaging=ImagePackaging(preprocessing),
     )
 
 
-def _space(flags: ImageFlags, splits: ImageSplits) -> tuple[Any, ImagePreparation]:
+def _space(flags: ImageFlags, splits: ImageSplits) -> tuple[Any, Preprocessing]:
     definition = load_space(flags.space)
     if definition.family not in FAMILIES:
         raise ValueError(f"--space {flags.space} is of the family {definition.family!r}: this task searches {list(FAMILIES)}")
     if flags.granularity is not None:
         definition = definition.with_granularity(flags.granularity)
     own = definition.settings
-    preparation = preparation_for(splits, flags.image_size or own.get("image_size"))
-    size = preparation.image_size
+    preprocessing = preprocessing_for(splits, flags.image_size or own.get("image_size"))
+    channels, size, _ = preprocessing.input_size
     settings: dict[str, Any] = {
         "image_size": size,
         "patch_size": flags.patch_size or own.get("patch_size") or default_patch(size),
-        "channels": preparation.channels,
+        "channels": channels,
         "num_classes": len(splits.labels),
     }
     if flags.model is not None:
         settings["model"] = flags.model
-    return definition.build(**settings), preparation
+    return definition.build(**settings), preprocessing
 
 
 def default_patch(image_size: int) -> int:
@@ -171,16 +171,4 @@ def default_patch(image_size: int) -> int:
             return patch
     raise ValueError(
         f"no patch divides {image_size} pixels into 4 to {MOST_PATCHES} patches: give --image-size or --patch-size"
-    )
-
-
-def _preprocessing(splits: ImageSplits, preparation: ImagePreparation) -> Preprocessing:
-    size = preparation.image_size
-    return Preprocessing(
-        labels=splits.labels,
-        input_size=(preparation.channels, size, size),
-        mean=preparation.mean,
-        std=preparation.std,
-        interpolation=preparation.interpolation,
-        crop_pct=preparation.crop_pct,
     )

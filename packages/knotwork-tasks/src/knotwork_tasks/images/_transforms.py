@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 import torch
+from knotwork_export import Preprocessing
 from PIL import Image
 from timm.data.transforms_factory import create_transform
 from torch import Tensor
@@ -28,71 +29,37 @@ _ERASING_PROBABILITY = 0.25
 _SMALL = 64
 
 
-@dataclass(frozen=True)
-class ImagePreparation:
-    """How an image becomes a tensor: resized by its shorter side, cropped to the centre, normalised.
-
-    The fields have timm's meaning; a model's `pretrained_cfg` holds the same.
-
-    Attributes:
-        image_size: height and width of the tensor.
-        channels: 1 for grey images, 3 for colour.
-        mean: of each channel, of values from 0 to 1.
-        std: of each channel.
-        interpolation: of resizing.
-        crop_pct: the part of the resized image's shorter side that the crop keeps.
-
-    Raises:
-        ValueError: a size below 1, or not one mean and one positive std a channel.
-    """
-
-    image_size: int
-    channels: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    interpolation: str = "bicubic"
-    crop_pct: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.image_size < 1:
-            raise ValueError(f"image_size must be at least 1, got {self.image_size}")
-        if not len(self.mean) == len(self.std) == self.channels or min(self.std, default=0.0) <= 0.0:
-            raise ValueError(
-                f"{self.channels} channels need as many means and positive stds, got mean {self.mean} and std {self.std}"
-            )
-
-
-def preparation_for(splits: ImageSplits, image_size: int | None = None) -> ImagePreparation:
-    """The preparation that fits these images.
+def preprocessing_for(splits: ImageSplits, image_size: int | None = None) -> Preprocessing:
+    """The preprocessing that fits these images: resized by the shorter side, cropped to the centre, normalised.
 
     Mean and std are measured on up to 2,000 training images, spread evenly over the dataset whatever its order, as they
     are after resizing. A channel that never varies gets the std 1.
 
     Args:
         splits: of `load_images`.
-        image_size: by default the shorter side of the first image.
+        image_size: height and width of the tensor; by default the shorter side of the first image.
 
     Raises:
         ValueError: a size below 1.
     """
-    size = min(splits.size) if image_size is None else image_size
-    unmeasured = ImagePreparation(size, splits.channels, (0.0,) * splits.channels, (1.0,) * splits.channels)
+    size, channels = min(splits.size) if image_size is None else image_size, splits.channels
+    unmeasured = Preprocessing(splits.labels, (channels, size, size), (0.0,) * channels, (1.0,) * channels)
     mean, std = _measure(splits.train, _timm_transform(unmeasured, normalize=False))
-    return ImagePreparation(size, splits.channels, mean, std)
+    return replace(unmeasured, mean=mean, std=std)
 
 
-def evaluation_transform(preparation: ImagePreparation) -> Transform:
+def evaluation_transform(preprocessing: Preprocessing) -> Transform:
     """Resize, crop to the centre and normalise: an image to float32 (channels, image_size, image_size)."""
-    return _timm_transform(preparation)
+    return _timm_transform(preprocessing)
 
 
-def training_transform(preparation: ImagePreparation, augment: str) -> Transform:
+def training_transform(preprocessing: Preprocessing, augment: str) -> Transform:
     """The evaluation transform with random changes before or after it; the shape of the tensor is the same.
 
     What they draw comes from the global generators of torch, numpy and `random`, when an image is transformed.
 
     Args:
-        preparation: of the images.
+        preprocessing: of the images.
         augment: one of
 
             - `none`: none;
@@ -106,14 +73,14 @@ def training_transform(preparation: ImagePreparation, augment: str) -> Transform
         ValueError: another augmentation.
     """
     if augment == "none":
-        return evaluation_transform(preparation)
+        return evaluation_transform(preprocessing)
     if augment == "basic":
-        return Compose([evaluation_transform(preparation), _Shift(max(1, preparation.image_size // _SHIFT_ONE_IN))])
+        return Compose([evaluation_transform(preprocessing), _Shift(max(1, preprocessing.input_size[-1] // _SHIFT_ONE_IN))])
     if augment == "timm":
         return _timm_transform(
-            preparation,
+            preprocessing,
             is_training=True,
-            scale=(0.08, 1.0) if preparation.image_size >= _SMALL else (0.5, 1.0),
+            scale=(0.08, 1.0) if preprocessing.input_size[-1] >= _SMALL else (0.5, 1.0),
             auto_augment=_RAND_AUGMENT,
             re_prob=_ERASING_PROBABILITY,
             re_mode="pixel",
@@ -135,14 +102,14 @@ class _Shift:
         return torch.from_numpy(rows.take(np.arange(width) - right, axis=2, mode="clip"))
 
 
-def _timm_transform(preparation: ImagePreparation, **options: Any) -> Transform:
-    size = preparation.image_size
+def _timm_transform(preprocessing: Preprocessing, **options: Any) -> Transform:
     transform = create_transform(
-        input_size=(preparation.channels, size, size),
-        interpolation=preparation.interpolation,
-        mean=preparation.mean,
-        std=preparation.std,
-        crop_pct=preparation.crop_pct,
+        input_size=preprocessing.input_size,
+        interpolation=preprocessing.interpolation,
+        mean=preprocessing.mean,
+        std=preprocessing.std,
+        crop_pct=preprocessing.crop_pct,
+        crop_mode=preprocessing.crop_mode,
         **options,
     )
     return cast(Transform, transform)

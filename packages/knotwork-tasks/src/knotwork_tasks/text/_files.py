@@ -6,10 +6,10 @@ from pathlib import Path
 import datasets
 from datasets import Dataset, IterableDataset
 
+from knotwork_tasks._datasets import SourceError
 from knotwork_tasks.text._splits import (
     ACCEPTED,
     HELD_OUT_ONE_IN,
-    SourceError,
     TextDataset,
     TextSplits,
     document_batches,

@@ -1,19 +1,12 @@
 """Text from a dataset on the Hugging Face Hub."""
 
-import re
-
 import datasets
 from datasets import DatasetDict, IterableDatasetDict
 
-from knotwork_tasks.text._splits import ACCEPTED, SourceError, TextSplits, hold_out, text_only
+from knotwork_tasks._datasets import SourceError
+from knotwork_tasks.text._splits import ACCEPTED, TextSplits, hold_out, text_only
 
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 _VALIDATION_SPLITS = ("validation", "test")
-
-
-def is_hub_name(name: str) -> bool:
-    """Whether `name` has the form `name` or `owner/name`."""
-    return _HUB_NAME.fullmatch(name) is not None
 
 
 def hub_text(name: str, text_column: str, streaming: bool) -> TextSplits:

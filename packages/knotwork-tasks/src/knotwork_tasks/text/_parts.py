@@ -4,6 +4,7 @@ from typing import overload
 
 from datasets import IterableDataset
 
+from knotwork_tasks._datasets import count_for_weights
 from knotwork_tasks.text._blocks import TokenBlocks
 
 _PERIOD = 100
@@ -29,16 +30,9 @@ def split_blocks(
     Raises:
         ValueError: the portion is not between 0 and 1, or one part would be empty.
     """
-    if not 0.0 < train_portion < 1.0:
-        raise ValueError(f"train_portion must lie between 0 and 1, got {train_portion}")
-    total = _PERIOD if isinstance(blocks, IterableDataset) else len(blocks)
-    for_weights = round(total * train_portion)
-    if not 0 < for_weights < total:
-        unit = "blocks of every 100 in a stream" if isinstance(blocks, IterableDataset) else "blocks"
-        raise ValueError(
-            f"train_portion {train_portion} of {total} {unit} leaves {for_weights} for the weights and "
-            f"{total - for_weights} for the architecture: neither part may be empty"
-        )
+    streamed = isinstance(blocks, IterableDataset)
+    unit = "blocks of every 100 in a stream" if streamed else "blocks"
+    for_weights = count_for_weights(_PERIOD if streamed else len(blocks), train_portion, unit)
     if isinstance(blocks, IterableDataset):
         return _dealt(blocks, for_weights, to_weights=True), _dealt(blocks, for_weights, to_weights=False)
     return TokenBlocks(blocks.blocks[:for_weights]), TokenBlocks(blocks.blocks[for_weights:])

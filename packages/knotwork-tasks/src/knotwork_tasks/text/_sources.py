@@ -5,9 +5,10 @@ from pathlib import Path
 
 from datasets import Dataset, IterableDataset
 
+from knotwork_tasks._datasets import SourceError, is_hub_name
 from knotwork_tasks.text._files import FILE_SUFFIXES, local_text
-from knotwork_tasks.text._hub import hub_text, is_hub_name
-from knotwork_tasks.text._splits import ACCEPTED, SourceError, TextDataset, TextSplits, require_text
+from knotwork_tasks.text._hub import hub_text
+from knotwork_tasks.text._splits import ACCEPTED, TextDataset, TextSplits, require_text
 from knotwork_tasks.text._stdlib import python_stdlib
 
 _SHUFFLE_BUFFER = 1000

@@ -6,6 +6,8 @@ from typing import cast
 
 from datasets import Dataset, IterableDataset
 
+from knotwork_tasks._datasets import SourceError
+
 TextDataset = Dataset | IterableDataset
 
 ACCEPTED = (
@@ -16,10 +18,6 @@ HELD_OUT_ONE_IN = 20
 # A stream's length is unknown; this many of its first documents are counted, and one in twenty of them is held out.
 _STREAM_DOCUMENTS_COUNTED = 10_000
 _DOCUMENTS_PEEKED = 100
-
-
-class SourceError(ValueError):
-    """A fault of the source that is explained already; `load_text` explains every other one."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from knotwork_tasks.text._splits import HELD_OUT_ONE_IN, SourceError, TextSplits
+from knotwork_tasks._datasets import SourceError
+from knotwork_tasks.text._splits import HELD_OUT_ONE_IN, TextSplits
 
 # Installed packages are not the standard library; tests and the two vendored applications are much repetition.
 _LEFT_OUT_FOLDERS = frozenset(

@@ -11,7 +11,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from knotwork_tasks.text._hub import is_hub_name
+from knotwork_tasks._datasets import is_hub_name
 from knotwork_tasks.text._splits import TextDataset, document_batches
 
 END_OF_TEXT = "<|endoftext|>"
