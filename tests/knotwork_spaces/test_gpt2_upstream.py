@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from knotwork_spaces.gpt2 import GPT2Supernet
+from knotwork_spaces.gpt2 import GPT2Supernet, plain_metrics
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from .comparison import GRANULARITIES, assert_close, some_architectures, spread_supernet, tiny_space, token_ids
@@ -89,3 +89,12 @@ def test_other_sizes_are_refused(name: str, given: int, wanted: int):
 def test_a_model_that_computes_something_else_is_refused(changes: dict):
     with pytest.raises(ValueError, match=next(iter(changes))):
         GPT2Supernet(tiny_space(), GPT2LMHeadModel(upstream_config(**changes)))
+
+
+def test_plain_metrics_are_the_supernets():
+    space = tiny_space(GRANULARITIES["per_layer"])
+    supernet, batch = spread_supernet(space), {"input_ids": token_ids(space)}
+    for arch in some_architectures(space):
+        plain, own = plain_metrics(supernet.extract(arch), batch), supernet.metrics(batch, arch)
+        assert plain.keys() == own.keys() == {"loss"}
+        assert_close(plain["loss"], own["loss"], str(arch))

@@ -58,7 +58,7 @@ class ImagePackaging:
     def loading(self, folder: Path, architecture: Architecture) -> str:
         """The lines of Python that load an exported folder."""
         lines = ["import timm", f'model = timm.create_model("local-dir:{folder}", pretrained=True)']
-        if "per_layer_vit.py" in {path.name for path in Path(folder).glob("*.py")}:
+        if any(Path(folder).glob("*.py")):  # a model of its own, which timm has to be told of
             lines.insert(1, "import knotwork_export.timm_models")
         return "\n".join(lines)
 
