@@ -25,6 +25,8 @@ class TransformerSpace(SearchSpace):
     choice_names: ClassVar[tuple[str, ...]] = ("embed_dim", "depth", "num_heads", "mlp_ratio")
     # The residual stream shares one embedding width, and depth is one number by nature.
     per_layer_choices: ClassVar[tuple[str, ...]] = ("num_heads", "mlp_ratio")
+    another_remedy: ClassVar[str] = ""
+    """What else a family offers where a head count does not divide a width, for the error's last words."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -38,7 +40,7 @@ class TransformerSpace(SearchSpace):
                     raise ValueError(
                         f"embed_dim {embed} is not divisible by num_heads {heads}: every width must be divisible by every "
                         f"head count, so change embed_dim {list(self['embed_dim'].options)} "
-                        f"or num_heads {list(self['num_heads'].options)}"
+                        f"or num_heads {list(self['num_heads'].options)}{self.another_remedy}"
                     )
             for ratio in self["mlp_ratio"].options:
                 hidden_units(int(embed), ratio)

@@ -58,6 +58,7 @@ class ViTSpace(TransformerSpace):
     initializer_range: float = 0.02
 
     family: ClassVar[str] = "vit"
+    another_remedy: ClassVar[str] = ", or give all heads one width with head_dim"
 
     def __post_init__(self) -> None:
         super().__post_init__()
