@@ -220,7 +220,7 @@ def test_mixed_and_sliced_do_not_go_together():
 
 def test_an_embedding_without_prefixes_is_refused():
     q, k, v = qkv(0, 12).values()
-    width = MixedWidth("embed", torch.ones(2), torch.ones(2, 12))
+    width = MixedWidth("embed", torch.ones(2), (12,), torch.ones(2, 1))
     with pytest.raises(ValueError, match="attention over choice 'embed' needs options that are prefixes"):
         attention(q, k, v, width, MixedHeads(torch.ones(3), HEADS), causal=True)
     with pytest.raises(ValueError, match="heads of choice 'embed' need an embedding that is a prefix"):

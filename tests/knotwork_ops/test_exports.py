@@ -3,8 +3,8 @@ import knotwork_ops
 PUBLIC = """
     DEPTH Architecture Choice Depth EntangledLinear HardSample HeadUnits Heads MixedDepth MixedHeads MixedWidth Mixture Option
     SearchSpace Selection SlicedDepth SlicedHeads SlicedWidth Value Width attention columns conv1d conv2d embedding
-    fixed_head_attention fixed_head_width head_width hidden_units joint_width layer_norm linear mlp_width prefix_width
-    run_layers
+    fixed_head_attention fixed_head_width head_width hidden_units joint_width layer_norm linear linear_cross_entropy mlp_width
+    prefix_width run_layers
 """
 
 

@@ -161,6 +161,6 @@ def test_mixed_and_sliced_do_not_go_together():
 
 
 def test_an_embedding_without_prefixes_is_refused():
-    width = MixedWidth("embed", torch.ones(2), torch.ones(2, 4))
+    width = MixedWidth("embed", torch.ones(2), (4,), torch.ones(2, 1))
     with pytest.raises(ValueError, match="an MLP ratio of choice 'embed' needs options that are prefixes"):
         mlp_width(width, (1, 2), torch.ones(2))

@@ -122,6 +122,6 @@ def test_autocast_keeps_the_statistics_in_float32():
 
 
 def test_options_that_are_no_prefixes_are_refused():
-    width = MixedWidth("heads", torch.ones(2), torch.ones(2, 4))
+    width = MixedWidth("heads", torch.ones(2), (4,), torch.ones(2, 1))
     with pytest.raises(ValueError, match="layer norm over choice 'heads' needs options that are prefixes"):
         layer_norm(torch.randn(3, 4), torch.ones(4), torch.zeros(4), width)

@@ -16,6 +16,7 @@ from knotwork_ops._conv2d import conv2d
 from knotwork_ops._depth import Depth, MixedDepth, SlicedDepth, run_layers
 from knotwork_ops._embedding import columns, embedding
 from knotwork_ops._linear import EntangledLinear, linear
+from knotwork_ops._loss import linear_cross_entropy
 from knotwork_ops._mixture import HardSample, Mixture, Selection
 from knotwork_ops._mlp import hidden_units, mlp_width
 from knotwork_ops._norm import layer_norm
@@ -54,6 +55,7 @@ __all__ = [
     "joint_width",
     "layer_norm",
     "linear",
+    "linear_cross_entropy",
     "mlp_width",
     "prefix_width",
     "run_layers",

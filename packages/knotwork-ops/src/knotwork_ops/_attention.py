@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from knotwork_ops._profiles import HeadUnits, MixedWidth, SlicedWidth, Width, head_tables, prefix_table, product, scaled
+from knotwork_ops._profiles import HeadUnits, MixedWidth, SlicedWidth, Width, prefix_width, product, scaled
+from knotwork_ops._tables import head_tables
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +81,7 @@ def fixed_head_attention(
     if isinstance(heads, SlicedHeads):
         return scaled(_attend(q, k, v, heads.count, head_dim**-0.5, causal, dropout), heads.factor)
     out = _attend(q, k, v, heads.options[-1], head_dim**-0.5, causal, dropout)
-    table = prefix_table(heads.options, heads.options[-1], heads.weights.dtype, heads.weights.device)
-    return scaled(out, (heads.weights @ table).repeat_interleave(head_dim))
+    return scaled(out, prefix_width("heads", heads.weights, [count * head_dim for count in heads.options]).mean)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, embed: Width, heads: Heads, *, causal: bool, dropout: float = 0.0) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from knotwork_ops._fast._masked_linear import masked_linear
 from knotwork_ops._profiles import MixedWidth, SlicedWidth, Width, full_precision, product, scaled
 
 
@@ -41,9 +42,8 @@ def _mixed(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: MixedWidth | 
     if inputs is not None and outputs is not None and inputs.choice == outputs.choice:
         with full_precision(x):
             mask = (outputs.weights[:, None] * outputs.profile).t() @ inputs.profile
-            weight = weight * mask.to(weight.dtype)
             bias = None if bias is None else scaled(bias, outputs.mean)
-        return F.linear(x, weight, bias)
+        return masked_linear(x, weight, bias, mask, outputs.edges, inputs.edges)
     if inputs is not None:
         x = scaled(x, inputs.mean)
     y = F.linear(x, weight, bias)

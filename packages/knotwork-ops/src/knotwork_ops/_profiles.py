@@ -9,39 +9,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from knotwork_ops._tables import block_numbers, block_table, check_heads
+
 
 @dataclass(frozen=True, eq=False)
 class MixedWidth:
-    """A dimension of ``size`` units on which every option of one choice is superposed.
+    """A dimension on which every option of one choice is superposed.
+
+    Its units fall into blocks that every option uses as a whole, so a profile needs one number a block, whatever the size.
 
     Attributes:
         choice: name of the choice; two dimensions of one operation that follow the same choice are mixed jointly.
         weights: ``(options,)``, the mixture weights.
-        profile: ``(options, size)``, how much of each unit an option uses: 0 or 1, or in between where another choice has
+        edges: where each block ends, ascending; the last is the size of the dimension.
+        profile: ``(options, blocks)``, how much of each block an option uses: 0 or 1, or in between where another choice has
             been mixed in already (``joint_width``).
         prefixes: the options' widths when each uses a prefix of the units, else None.
     """
 
     choice: str
     weights: Tensor
+    edges: tuple[int, ...]
     profile: Tensor
     prefixes: tuple[int, ...] | None = None
 
     @property
     def mean(self) -> Tensor:
         """``(size,)``: the profile m(c) = sum_i a_i [c in option i]."""
-        return (self.weights[:, None] * self.profile).sum(0)
-
-
-def check_heads(width: int, heads: int) -> None:
-    """Raise ValueError when a width cannot be split evenly over heads."""
-    if width % heads:
-        raise ValueError(f"width {width} is not divisible by {heads} heads: every width must be divisible by every head count")
+        return over_units((self.weights[:, None] * self.profile).sum(0), self.edges)
 
 
 @dataclass(frozen=True)
@@ -121,6 +120,14 @@ def full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast(x.device.type, enabled=False)
 
 
+def lowered(x: Tensor) -> Tensor:
+    """``x`` as autocast gives it to a matrix product: in the lower precision where it is on, else itself."""
+    kind = x.device.type
+    if not torch.is_autocast_enabled(kind) or x.dtype == torch.float64:
+        return x
+    return x.to(torch.get_autocast_dtype(kind))
+
+
 def prefix_width(choice: str, weights: Tensor, options: Sequence[int]) -> MixedWidth:
     """The mixed width of a dimension whose options use its first ``o`` units; the largest option is the whole dimension.
 
@@ -130,8 +137,7 @@ def prefix_width(choice: str, weights: Tensor, options: Sequence[int]) -> MixedW
         options: the widths, ascending.
     """
     prefixes = tuple(options)
-    table = prefix_table(prefixes, prefixes[-1], weights.dtype, weights.device)
-    return MixedWidth(choice, weights, table, prefixes)
+    return MixedWidth(choice, weights, prefixes, block_table(prefixes, prefixes, weights.dtype, weights.device), prefixes)
 
 
 def joint_width(outer: MixedWidth, weights: Tensor, widths: Sequence[Sequence[int]]) -> MixedWidth:
@@ -145,33 +151,12 @@ def joint_width(outer: MixedWidth, weights: Tensor, widths: Sequence[Sequence[in
         weights: ``(inner options,)``, weights b of the second choice (j).
         widths: ``widths[i][j]``, the units used by the pair; the last pair uses all.
     """
-    size = widths[-1][-1]
     flat = tuple(width for row in widths for width in row)
-    table = prefix_table(flat, size, weights.dtype, weights.device).view(len(widths), -1, size)
-    return MixedWidth(outer.choice, outer.weights, (table * weights[:, None]).sum(1))
+    edges = tuple(sorted(set(flat)))
+    table = block_table(flat, edges, weights.dtype, weights.device).view(len(widths), -1, len(edges))
+    return MixedWidth(outer.choice, outer.weights, edges, (table * weights[:, None]).sum(1))
 
 
-@lru_cache(maxsize=256)
-def prefix_table(widths: tuple[int, ...], size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """``(len(widths), size)`` of 0 and 1: row i holds ones in its first ``widths[i]`` places."""
-    with torch.inference_mode(False):
-        positions = torch.arange(size, device=device)
-        return (positions < torch.tensor(widths, device=device)[:, None]).to(dtype)
-
-
-@lru_cache(maxsize=256)
-def head_tables(
-    embeds: tuple[int, ...], heads: tuple[int, ...], dtype: torch.dtype, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Which units each pair of head count and embedding uses, ``(heads, embeds, size)``: as 0/1, and times 1/sqrt(e/h)."""
-    size = embeds[-1]
-    for embed in embeds:
-        for count in heads:
-            check_heads(embed, count)
-    with torch.inference_mode(False):
-        used = torch.zeros(len(heads), len(embeds), size, dtype=dtype, device=device)
-        for j, count in enumerate(heads):
-            for i, embed in enumerate(embeds):
-                used[j, i].view(count, -1)[:, : embed // count] = 1
-        widths = torch.tensor([[e / h for e in embeds] for h in heads], dtype=dtype, device=device)
-        return used, used * widths[..., None] ** -0.5
+def over_units(values: Tensor, edges: tuple[int, ...], dim: int = -1) -> Tensor:
+    """Each block's value at each of its units: ``(..., blocks)`` to ``(..., size)`` along a dimension."""
+    return values.index_select(dim, block_numbers(edges, values.device))

@@ -89,7 +89,8 @@ class Search:
         alphas = architecture_optimiser(self.alphas.values(), self._architecture_rate())
         self.weight_optimiser = self.accelerator.prepare_optimizer(weights)
         self.architecture_optimiser = self.accelerator.prepare_optimizer(alphas)
-        self._loss = torch.compile(supernet.loss) if settings.compile else supernet.loss
+        if settings.compile:
+            supernet.compile()
 
     def run(self) -> SearchResult:
         """Train to the last step and choose."""
@@ -195,7 +196,6 @@ class Search:
 
     def _architecture_step(self, step: int, data: list[Batch]) -> None:
         loss, cost = architecture_update(
-            self._loss,
             self.supernet,
             data,
             self.strategy,
@@ -224,9 +224,7 @@ class Search:
         )
         set_learning_rate(self.weight_optimiser, rate)
         selection = self._weight_selection(step)
-        loss = weight_update(
-            self._loss, self.supernet, data, selection, self.weight_optimiser, self.settings.clip, self.accelerator
-        )
+        loss = weight_update(self.supernet, data, selection, self.weight_optimiser, self.settings.clip, self.accelerator)
         self.recorder.record(step, "weight", {"loss": loss, "learning_rate": rate})
 
     def _weight_selection(self, step: int) -> Selection:

@@ -136,7 +136,7 @@ def _finetune(
             optimiser, FINETUNE_RATE * settings.learning_rate * cosine(step, steps, max(1, steps // 10), floor=0.0)
         )
         with seeded("finetune", settings.seed, step):
-            weight_update(supernet.loss, supernet, [next(stream)], architecture, optimiser, settings.clip, accelerator)
+            weight_update(supernet, [next(stream)], architecture, optimiser, settings.clip, accelerator)
     # The accelerator keeps what it has prepared; a fine-tuning's optimiser is done with.
     accelerator._optimizers.remove(optimiser)
 

@@ -31,7 +31,7 @@ class SearchSettings:
         evaluation_batches: batches of the architecture split that candidates are compared on.
         checkpoint_every: steps between checkpoints.
         seed: of everything random.
-        compile: whether to compile the supernet's loss.
+        compile: whether the supernet compiles what a mixture runs.
     """
 
     strategy: str = "drnas"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -14,11 +14,8 @@ from torch import Tensor
 from knotwork_search._budget import Budget
 from knotwork_search._protocols import Alphas, Batch, Strategy, Supernet
 
-Loss = Callable[[Batch, Selection], Tensor]
-
 
 def weight_update(
-    loss: Loss,
     supernet: Supernet,
     data: Sequence[Batch],
     arch: Selection,
@@ -30,7 +27,7 @@ def weight_update(
     total = torch.zeros((), device=accelerator.device)
     for batch in data:
         with accelerator.autocast():
-            value = loss(batch, arch) / len(data)
+            value = supernet.loss(batch, arch) / len(data)
         accelerator.backward(value)
         total += value.detach()
     parameters = [parameter for _, parameter in supernet.named_parameters()]
@@ -42,7 +39,6 @@ def weight_update(
 
 
 def architecture_update(
-    loss: Loss,
     supernet: Supernet,
     data: Sequence[Batch],
     strategy: Strategy,
@@ -63,7 +59,7 @@ def architecture_update(
     with frozen(supernet):
         for batch in data:
             with accelerator.autocast():
-                value = loss(batch, strategy.sample(alphas, step)) / len(data)
+                value = supernet.loss(batch, strategy.sample(alphas, step)) / len(data)
             accelerator.backward(value)
             total += value.detach()
         cost = supernet.cost(strategy.probabilities(alphas))

@@ -89,7 +89,7 @@ def search_parser(program: str, description: str, family: str, default_space: st
         "gets before they are compared; the exported weights stay the supernet's")  # fmt: skip
     add("--seed", type=int, default=0, help="of everything random")
     add("--mixed-precision", type=str, default="no", help="no, bf16 or fp16")
-    add("--compile", action="store_true", help="compile the supernet with torch.compile")
+    add("--compile", action="store_true", help="compile what a mixture of the supernet runs, with torch.compile")
     add("--resume", action="store_true", help="go on with the run in the output folder, with its own settings")
     add("--push-to-hub", type=str | None, help="USER/NAME to publish the model as")
     add("--report-to", type=str, default="none", help="none, tensorboard, wandb or trackio")

@@ -19,6 +19,7 @@ from knotwork_ops import (
     head_width,
     layer_norm,
     linear,
+    linear_cross_entropy,
     run_layers,
 )
 from torch import Tensor, nn
@@ -28,7 +29,6 @@ from transformers import GPT2LMHeadModel
 from knotwork_spaces._layout import transformer_layout
 from knotwork_spaces.gpt2._cost import gpt2_cost
 from knotwork_spaces.gpt2._extract import plain_model, slice_state_dict
-from knotwork_spaces.gpt2._loss import next_token_loss
 from knotwork_spaces.gpt2._space import GPT2Space
 from knotwork_spaces.gpt2.modeling_per_layer_gpt2 import PerLayerGPT2LMHeadModel
 
@@ -55,6 +55,11 @@ class GPT2Supernet(nn.Module):
         self.space = space
         self.transformer = upstream.transformer
         self.lm_head = upstream.lm_head
+        self._compiled_block: Callable[..., Tensor] | None = None
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile the blocks of a mixture's pass. Single architectures stay as they are: each would be compiled anew."""
+        self._compiled_block = torch.compile(self._block, *args, fullgraph=True, **kwargs)
 
     def forward(self, batch: Mapping[str, Tensor], arch: Selection) -> Tensor:
         """The loss, so that wrappers which call the module (data parallelism, compilation) see the whole computation."""
@@ -68,7 +73,8 @@ class GPT2Supernet(nn.Module):
             arch: the mixture, hard sample or architecture to run.
         """
         ids = batch["input_ids"]
-        return next_token_loss(self.logits(ids[:, :-1], arch), ids)
+        x, embed = self._hidden(ids[:, :-1], arch)
+        return linear_cross_entropy(x.flatten(0, 1), self.lm_head.weight, ids[:, 1:].flatten(), inputs=embed)
 
     def metrics(self, batch: Mapping[str, Tensor], arch: Selection) -> dict[str, Tensor]:
         """What evaluation reports, each a 0-dim mean over the batch: ``loss`` in nats per token."""
@@ -87,20 +93,8 @@ class GPT2Supernet(nn.Module):
         Raises:
             ValueError: more tokens than a block holds, or an architecture of another space.
         """
-        if input_ids.shape[1] > self.space.block_size:
-            raise ValueError(f"{input_ids.shape[1]} tokens are more than the space's block_size {self.space.block_size}")
-        layout = transformer_layout(self.space, arch)
-        transformer, embed = self.transformer, layout.embed
-        positions = torch.arange(input_ids.shape[1], device=input_ids.device)
-        x = embedding(input_ids, transformer.wte.weight, embed) + embedding(positions, transformer.wpe.weight, embed)
-        x = self._dropout(x)
-        blocks: list[Callable[[Tensor], Tensor]] = [
-            partial(self._block, block, embed=embed, heads=heads, hidden=hidden)
-            for block, heads, hidden in zip(transformer.h, layout.heads, layout.hidden, strict=False)
-        ]
-        x = run_layers(x, blocks, layout.depth)
-        norm = transformer.ln_f
-        return linear(layer_norm(x, norm.weight, norm.bias, embed, norm.eps), self.lm_head.weight, None, inputs=embed)
+        x, embed = self._hidden(input_ids, arch)
+        return linear(x, self.lm_head.weight, None, inputs=embed)
 
     def cost(self, arch: Mixture | Architecture) -> dict[str, Tensor]:
         """Exact ``params`` and ``flops`` per token; expected, and differentiable, under a mixture."""
@@ -111,6 +105,24 @@ class GPT2Supernet(nn.Module):
         self.space.validate(arch)
         model = plain_model(self.space, arch, slice_state_dict(self.space, self.state_dict(), arch))
         return model.train(self.training)
+
+    def _hidden(self, input_ids: Tensor, arch: Selection) -> tuple[Tensor, Width]:
+        """What the head reads, (batch, tokens, embedding), and how it uses it."""
+        if input_ids.shape[1] > self.space.block_size:
+            raise ValueError(f"{input_ids.shape[1]} tokens are more than the space's block_size {self.space.block_size}")
+        layout = transformer_layout(self.space, arch)
+        transformer, embed = self.transformer, layout.embed
+        positions = torch.arange(input_ids.shape[1], device=input_ids.device)
+        x = embedding(input_ids, transformer.wte.weight, embed) + embedding(positions, transformer.wpe.weight, embed)
+        x = self._dropout(x)
+        run = (isinstance(arch, Mixture) and self._compiled_block) or self._block
+        blocks: list[Callable[[Tensor], Tensor]] = [
+            partial(run, block, embed=embed, heads=heads, hidden=hidden)
+            for block, heads, hidden in zip(transformer.h, layout.heads, layout.hidden, strict=False)
+        ]
+        x = run_layers(x, blocks, layout.depth)
+        norm = transformer.ln_f
+        return layer_norm(x, norm.weight, norm.bias, embed, norm.eps), embed
 
     def _block(self, block: Any, x: Tensor, *, embed: Width, heads: Heads, hidden: Width) -> Tensor:
         size, attn, mlp = int(self.space["embed_dim"].options[-1]), block.attn, block.mlp

@@ -79,6 +79,11 @@ class ViTSupernet(nn.Module):
             self.register_parameter(name, getattr(upstream, name))
         for name in SETTINGS:
             setattr(self, name, getattr(upstream, name))
+        self._compiled_block: Callable[..., Tensor] | None = None
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile the blocks of a mixture's pass. Single architectures stay as they are: each would be compiled anew."""
+        self._compiled_block = torch.compile(self._block, *args, fullgraph=True, **kwargs)
 
     def forward(self, batch: Mapping[str, Tensor], arch: Selection) -> Tensor:
         """The loss, so that wrappers which call the module (data parallelism, compilation) see the whole computation."""
@@ -119,8 +124,9 @@ class ViTSupernet(nn.Module):
             )
         layout = transformer_layout(self.space, arch)
         x = self._norm(self.norm_pre, self.patch_drop(self._embedded(image, layout.embed)), layout.embed)
+        run = (isinstance(arch, Mixture) and self._compiled_block) or self._block
         blocks: list[Callable[[Tensor], Tensor]] = [
-            partial(self._block, block, embed=layout.embed, heads=heads, hidden=hidden)
+            partial(run, block, embed=layout.embed, heads=heads, hidden=hidden)
             for block, heads, hidden in zip(self.blocks, layout.heads, layout.hidden, strict=False)
         ]
         x = self._norm(self.norm, run_layers(x, blocks, layout.depth), layout.embed)
