@@ -30,7 +30,7 @@ CELL = str(ROOT / "tools/bench_cells.py")
 VARIANTS = {
     "a": "plain {upstream}, largest architecture",
     "a'": "the same, compiled",
-    "b": "padded sums, weight step",
+    "b": "padded sums, weight step with the alphas' gradients, as in the paper's code",
     "c": "ours, weight step",
     "d": "ours, architecture step",
     "e": "ours without mixing: the largest options alone",

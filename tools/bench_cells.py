@@ -92,9 +92,9 @@ def build(job: Mapping[str, Any]) -> Case:
     if variant == "g":
         return _plain(space, middle(space), batch, compiled=False)
     if variant == "b":
-        return _drawn(space, batch, compiled=False, naive=True)
+        return _padded_sums(space, batch)
     if variant == "c":
-        return _drawn(space, batch, compiled=job["compile"])
+        return _weight_step(space, batch, compiled=job["compile"])
     if variant == "d":
         return _architecture_step(space, batch, compiled=job["compile"])
     if variant == "e":
@@ -133,16 +133,26 @@ def _plain(space: Any, architecture: Architecture, batch: Mapping[str, Tensor], 
     return Case(lambda _: kind.plain_metrics(called, batch)["loss"].backward(), list(model.parameters()), compiled)
 
 
-def _drawn(space: Any, batch: Mapping[str, Tensor], *, compiled: bool, naive: bool = False) -> Case:
+def _padded_sums(space: Any, batch: Mapping[str, Tensor]) -> Case:
+    """A weight step as the paper's code takes it: its mixture is drawn with gradients, which the alphas get and nobody uses."""
+    supernet = _supernet(space, batch, compiled=False)
+    alphas, drnas = initial_alphas(space, seed=0, device=_device(batch)), strategy("drnas", space, 1)
+
+    def step(number: int) -> None:
+        naive_loss(supernet, batch, drnas.sample(alphas, number)).backward()
+
+    return Case(step, [*supernet.parameters(), *alphas.values()])
+
+
+def _weight_step(space: Any, batch: Mapping[str, Tensor], *, compiled: bool) -> Case:
     """A weight step: the mixture is drawn without gradients, as the search does."""
     supernet = _supernet(space, batch, compiled=compiled)
-    loss = (lambda batch, arch: naive_loss(supernet, batch, arch)) if naive else supernet.loss
     alphas, drnas = initial_alphas(space, seed=0, device=_device(batch)), strategy("drnas", space, 1)
 
     def step(number: int) -> None:
         with torch.no_grad():
             mixture = drnas.sample(alphas, number)
-        loss(batch, mixture).backward()
+        supernet.loss(batch, mixture).backward()
 
     return Case(step, [*supernet.parameters(), *alphas.values()], compiled)
 

@@ -104,6 +104,8 @@ def test_every_variant_leaves_its_own_gradients(cells, kind: str, variant: str):
     with_gradients = [leaf.grad is not None for leaf in case.leaves]
     if variant == "d":
         assert with_gradients == [False] * weights + [True] * alphas
+    elif variant == "b":  # as the paper's code, whose weight step has the alphas' gradients too
+        assert with_gradients == [True] * len(case.leaves)
     elif variant == "f":  # a sliced net does not touch the layers beyond its depth
         assert any(with_gradients)
     else:
