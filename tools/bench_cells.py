@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from bench_naive import naive_loss
@@ -139,7 +139,7 @@ def _padded_sums(space: Any, batch: Mapping[str, Tensor]) -> Case:
     alphas, drnas = initial_alphas(space, seed=0, device=_device(batch)), strategy("drnas", space, 1)
 
     def step(number: int) -> None:
-        naive_loss(supernet, batch, drnas.sample(alphas, number)).backward()
+        naive_loss(supernet, batch, cast(Mixture, drnas.sample(alphas, number))).backward()
 
     return Case(step, [*supernet.parameters(), *alphas.values()])
 

@@ -235,3 +235,16 @@ def test_heads_that_do_not_divide_a_width_are_refused():
     x = torch.zeros(1, 2, 16)
     with pytest.raises(ValueError, match="width 10 is not divisible by 4 heads"):
         attention(x, x, x, embed, heads, causal=True)
+
+
+def test_head_counts_of_weight_zero_attend_only_for_their_gradient(monkeypatch):
+    calls = []
+    real = F.scaled_dot_product_attention
+    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *given, **named: calls.append(1) or real(*given, **named))
+    embed, inputs = prefix_width("embed", torch.tensor([0.4, 0.6], dtype=torch.float64), (6, 12)), qkv(0, 12).values()
+    weights = one_hot(1, 3)
+    fixed = attention(*inputs, embed, MixedHeads(weights, (1, 2, 3)), causal=True)
+    assert len(calls) == 1
+    learnt = attention(*inputs, embed, MixedHeads(weights.clone().requires_grad_(), (1, 2, 3)), causal=True)
+    assert len(calls) == 4
+    assert_close(fixed, learnt, 1e-12, "value")

@@ -48,7 +48,7 @@ def test_penalty_pulls_the_mixture_through_the_expected_cost():
 def test_no_budget_costs_nothing():
     budget = Budget()
     assert float(budget.penalty({"params": torch.tensor(1e9)})) == 0
-    budget.ascend({"params": 1e9})
+    budget.ascend({"params": torch.tensor(1e9)})
     assert budget.multipliers == {}
     assert budget.met_by({"params": 1e9})
     assert budget.used_by({"params": 1.0}, 1.0)
@@ -58,21 +58,21 @@ def test_no_budget_costs_nothing():
 def test_multiplier_rises_over_the_limit_and_falls_under_it_to_zero():
     budget = Budget({"params": 100.0}, rate=0.5)
     assert float(budget.penalty({"params": torch.tensor(200.0)})) == 0
-    budget.ascend({"params": 200.0})
-    budget.ascend({"params": 150.0})
+    budget.ascend({"params": torch.tensor(200.0)})
+    budget.ascend({"params": torch.tensor(150.0)})
     risen = 0.5 * math.log(2) + 0.5 * math.log(1.5)
     assert budget.multipliers["params"] == pytest.approx(risen)
-    budget.ascend({"params": 80.0})
+    budget.ascend({"params": torch.tensor(80.0)})
     assert budget.multipliers["params"] == pytest.approx(risen + 0.5 * math.log(0.8))
     for _ in range(20):
-        budget.ascend({"params": 50.0})
+        budget.ascend({"params": torch.tensor(50.0)})
         assert budget.multipliers["params"] >= 0
     assert budget.multipliers["params"] == 0
 
 
 def test_currencies_have_their_own_multipliers():
     budget = Budget({"params": 100.0, "flops": 10.0}, rate=1.0, multipliers={"params": 1.0, "flops": 1.0})
-    budget.ascend({"params": 200.0, "flops": 5.0})
+    budget.ascend({"params": torch.tensor(200.0), "flops": torch.tensor(5.0)})
     assert budget.multipliers == pytest.approx({"params": 1 + math.log(2), "flops": 1 - math.log(2)})
 
 

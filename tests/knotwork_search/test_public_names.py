@@ -5,9 +5,9 @@ import knotwork_search
 
 PUBLIC = """
     STRATEGIES Alphas Batch Budget Candidate Ranked Recorder RunFolder Search SearchData SearchResult SearchSettings
-    Strategy Supernet batches choose comparison comparison_table costs draw_architecture entropy evaluate evaluate_alone
-    fixed_batches initial_alphas likeliest load_checkpoint most_likely outcome_record random_candidates seeded shortlist
-    strategy train_alone uniform_mixture write_atomically
+    StepProfile Strategy Supernet batches choose comparison comparison_table costs draw_architecture entropy evaluate
+    evaluate_alone fixed_batches initial_alphas likeliest load_checkpoint most_likely outcome_record random_candidates seeded
+    shortlist strategy train_alone uniform_mixture write_atomically
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -123,12 +124,18 @@ def _mixed(q: Tensor, k: Tensor, v: Tensor, embed: MixedWidth, heads: MixedHeads
     kept = (weights * used).sum(1)
     query_scale = (weights * used_scaled).sum(1) * kept
     output_scale = heads.weights[:, None] * kept
-    result = None
-    for j, count in enumerate(heads.options):
-        out = scaled(_attend(scaled(q, query_scale[j]), k, v, count, 1.0, causal, dropout), output_scale[j])
-        result = out if result is None else result + out
-    assert result is not None
+    result = torch.zeros_like(q)
+    for j in _attending(heads.weights):
+        attended = _attend(scaled(q, query_scale[j]), k, v, heads.options[j], 1.0, causal, dropout)
+        result = result + scaled(attended, output_scale[j])
     return result
+
+
+def _attending(weights: Tensor) -> list[int]:
+    """The head counts that have to attend: not those of weight zero, where no gradient and no accelerator asks for them."""
+    if weights.requires_grad or weights.device.type != "cpu" or torch.compiler.is_compiling():
+        return list(range(len(weights)))
+    return [j for j, weight in enumerate(weights.tolist()) if weight != 0]
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, count: int, scale: float, causal: bool, dropout: float) -> Tensor:

@@ -8,7 +8,9 @@ written once for both ways.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -115,17 +117,17 @@ def scaled(x: Tensor, factor: Tensor | None) -> Tensor:
     return x if factor is None else x * factor.to(x.dtype)
 
 
-def full_precision(x: Tensor) -> torch.autocast:
+def full_precision(x: Tensor) -> AbstractContextManager[Any]:
     """A context in which autocast is off: mixtures, masks and statistics stay in their own precision."""
-    return torch.autocast(x.device.type, enabled=False)
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 def lowered(x: Tensor) -> Tensor:
     """``x`` as autocast gives it to a matrix product: in the lower precision where it is on, else itself."""
     kind = x.device.type
-    if not torch.is_autocast_enabled(kind) or x.dtype == torch.float64:
-        return x
-    return x.to(torch.get_autocast_dtype(kind))
+    on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return x.to(torch.get_autocast_dtype(kind)) if on and x.dtype != torch.float64 else x
 
 
 def prefix_width(choice: str, weights: Tensor, options: Sequence[int]) -> MixedWidth:

@@ -9,6 +9,7 @@ from knotwork_search._evaluate import evaluate, evaluate_alone
 from knotwork_search._files import write_atomically
 from knotwork_search._loop import Search, SearchData, SearchResult
 from knotwork_search._outcome import comparison, comparison_table, outcome_record
+from knotwork_search._profile import StepProfile
 from knotwork_search._protocols import Alphas, Batch, Strategy, Supernet
 from knotwork_search._recorder import Recorder
 from knotwork_search._run import RunFolder
@@ -31,6 +32,7 @@ __all__ = [
     "SearchData",
     "SearchResult",
     "SearchSettings",
+    "StepProfile",
     "Strategy",
     "Supernet",
     "batches",

@@ -21,23 +21,23 @@ class Budget:
     Attributes:
         limits: the largest cost allowed, by currency; empty for no budget.
         rate: the dual ascent's step size.
-        multipliers: the multipliers' values, never negative.
+        multipliers: the multipliers' values, never negative; tensors after an ascent, so that no accelerator is waited for.
     """
 
     limits: Mapping[str, float] = field(default_factory=dict)
     rate: float = 0.05
-    multipliers: dict[str, float] = field(default_factory=dict)
+    multipliers: dict[str, float | Tensor] = field(default_factory=dict)
 
     def penalty(self, cost: Mapping[str, Tensor]) -> Tensor:
         """The Lagrangian term of an expected cost, 0-dim."""
         terms = [self.multipliers.get(name, 0.0) * torch.log(cost[name] / limit) for name, limit in self.limits.items()]
         return torch.stack(terms).sum() if terms else torch.zeros(())
 
-    def ascend(self, cost: Mapping[str, float]) -> None:
+    def ascend(self, cost: Mapping[str, Tensor]) -> None:
         """Raise each multiplier while the expected cost is over its limit, lower it while it is under."""
         for name, limit in self.limits.items():
-            excess = float(torch.log(torch.tensor(cost[name] / limit)))
-            self.multipliers[name] = max(0.0, self.multipliers.get(name, 0.0) + self.rate * excess)
+            risen = self.multipliers.get(name, 0.0) + self.rate * torch.log(cost[name].detach() / limit)
+            self.multipliers[name] = risen.clamp_min(0)
 
     def met_by(self, cost: Mapping[str, float]) -> bool:
         """Whether a cost is within every limit."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from knotwork_search._budget import Budget
 from knotwork_search._checkpoint import load_checkpoint, load_optimiser, optimiser_tensors, save_checkpoint
 from knotwork_search._discretise import shortlist
 from knotwork_search._optimisers import architecture_optimiser, cosine, set_learning_rate, weight_optimiser
+from knotwork_search._profile import StepProfile
 from knotwork_search._protocols import Batch, Supernet
 from knotwork_search._recorder import Recorder
 from knotwork_search._run import RunFolder
@@ -59,6 +61,7 @@ class Search:
         accelerator: devices, precision and processes; a default one when None.
         run: the folder for checkpoints, or None to keep none.
         recorder: for metrics and progress; a silent one when None.
+        profile: of some of the steps, or None.
 
     Raises:
         ValueError: an unknown strategy, or a budget below the smallest architecture.
@@ -73,8 +76,9 @@ class Search:
         accelerator: Accelerator | None = None,
         run: RunFolder | None = None,
         recorder: Recorder | None = None,
+        profile: StepProfile | None = None,
     ) -> None:
-        self.supernet, self.data, self.settings, self.run_folder = supernet, data, settings, run
+        self.supernet, self.data, self.settings, self.run_folder, self.profile = supernet, data, settings, run, profile
         self.accelerator = accelerator or Accelerator()
         self.strategy = strategy_by_name(settings.strategy, supernet.space, settings.max_steps)
         self.budget = Budget(dict(settings.limits))
@@ -103,9 +107,10 @@ class Search:
         weight_stream, architecture_stream = self._streams()
         self.supernet.train(True)
         while self.step < settings.max_steps:
-            step = self.step
-            with seeded("step", settings.seed, step):
-                if self.strategy.single_stage and step >= self.fair_steps:
+            step, searching = self.step, self.strategy.single_stage and self.step >= self.fair_steps
+            profiled = self.profile.around("search" if searching else "training") if self.profile else nullcontext()
+            with profiled, seeded("step", settings.seed, step):
+                if searching:
                     self._architecture_step(step, self._take(architecture_stream))
                 self._weight_step(step, self._take(weight_stream))
             self.step += 1
@@ -150,7 +155,7 @@ class Search:
         scaler = self.accelerator.scaler
         state = {
             "step": self.step,
-            "multipliers": self.budget.multipliers,
+            "multipliers": {name: float(value) for name, value in self.budget.multipliers.items()},
             "scaler": None if scaler is None else scaler.state_dict(),
         }
         save_checkpoint(self.run_folder.checkpoints, self.step, tensors, state)
@@ -205,7 +210,7 @@ class Search:
             self.architecture_optimiser,
             self.accelerator,
         )
-        self.budget.ascend({name: float(value) for name, value in cost.items()})
+        self.budget.ascend(cost)
         probabilities = self.probabilities()
         values = {
             "loss": loss,

@@ -11,7 +11,7 @@ from knotwork_search import STRATEGIES, RunFolder, SearchSettings
 from knotwork_spaces import load_space, presets_of
 
 _DEFAULTS = SearchSettings()
-_NOT_REPEATED = ("output_dir", "resume", "push_to_hub")
+_NOT_REPEATED = ("output_dir", "resume", "push_to_hub", "profile")
 _CHOICES: dict[str, tuple[str | None, ...]] = {
     "strategy": tuple(STRATEGIES),
     "granularity": (None, "uniform", "per-layer"),
@@ -44,6 +44,7 @@ class SearchFlags:
     seed: int
     mixed_precision: str
     compile: bool
+    profile: bool
     resume: bool
     push_to_hub: str | None
     report_to: str
@@ -90,6 +91,7 @@ def search_parser(program: str, description: str, family: str, default_space: st
     add("--seed", type=int, default=0, help="of everything random")
     add("--mixed-precision", type=str, default="no", help="no, bf16 or fp16")
     add("--compile", action="store_true", help="compile what a mixture of the supernet runs, with torch.compile")
+    add("--profile", action="store_true", help="trace some steps with torch's profiler, and say where their time goes")
     add("--resume", action="store_true", help="go on with the run in the output folder, with its own settings")
     add("--push-to-hub", type=str | None, help="USER/NAME to publish the model as")
     add("--report-to", type=str, default="none", help="none, tensorboard, wandb or trackio")

@@ -18,6 +18,7 @@ from knotwork_search import (
     SearchData,
     SearchResult,
     SearchSettings,
+    StepProfile,
     Supernet,
     comparison,
     comparison_table,
@@ -63,7 +64,8 @@ def search(flags: FlagsT, prepare: Callable[[FlagsT, RunFolder, Accelerator], Ta
     items = flags.batch_size * flags.gradient_accumulation * accelerator.num_processes
     recorder = Recorder(run.metrics, flags.max_steps, accelerator, unit=task.unit, units_per_step=items * task.units_per_item)
     data = SearchData(task.weight_data, task.architecture_data)
-    searching = Search(task.supernet, data, settings, accelerator=accelerator, run=run, recorder=recorder)
+    profile = StepProfile(run.path, recorder.message) if flags.profile and accelerator.is_main_process else None
+    searching = Search(task.supernet, data, settings, accelerator=accelerator, run=run, recorder=recorder, profile=profile)
     if flags.resume:
         searching.load()
     elif accelerator.is_main_process:
