@@ -28,16 +28,22 @@ from knotwork_tasks import SavedRun
 
 ROOT = Path(__file__).parents[1]
 CELL = str(ROOT / "tools/search_quality_cells.py")
+UNITS = {"search_gpt": "token", "search_vit": "image"}
 
 
 @dataclass(frozen=True)
 class Trained:
-    """An architecture with its stand-alone losses by training seed and its inherited losses by search seed."""
+    """An architecture with its stand-alone losses by training seed and its inherited losses by search seed.
+
+    Attributes:
+        top1: its stand-alone accuracies by training seed; empty where the task has none.
+    """
 
     architecture: Architecture
     params: float
     losses: list[float]
     inherited: list[float]
+    top1: list[float]
 
     @property
     def mean(self) -> float:
@@ -48,7 +54,7 @@ def main() -> None:
     """Run the cells that are missing, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--output-dir", type=Path, required=True)
-    parser.add_argument("--app", choices=["search_gpt", "search_vit"], default="search_gpt")
+    parser.add_argument("--app", choices=list(UNITS), default="search_gpt")
     parser.add_argument("--granularity", choices=["uniform", "per-layer"], default="uniform")
     parser.add_argument("--search-seeds", type=int, default=3)
     parser.add_argument("--train-seeds", type=int, default=2)
@@ -56,7 +62,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600, help="steps of training from scratch")
     parser.add_argument("--learning-rate", type=float, help="of training from scratch; the search's own by default")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--search-flags", nargs=argparse.REMAINDER, default=[], help="passed on to search_gpt; last")
+    parser.add_argument("--search-flags", nargs=argparse.REMAINDER, default=[], help="passed on to the app; last")
     flags = parser.parse_args()
     flags.output_dir.mkdir(parents=True, exist_ok=True)
     runs = [flags.output_dir / f"search-{seed}" for seed in range(flags.search_seeds)]
@@ -134,7 +140,8 @@ def _in_parallel(commands: Iterable[tuple[Path, list[str]]], processes: int) -> 
 def _collect(folder: Path, runs: Sequence[Path], architecture: Architecture, seeds: int) -> Trained:
     cells = [_read(_file(folder, architecture, f"seed{seed}")) for seed in range(seeds)]
     inherited = [_read(_file(folder.parent / f"inherit-{run.name}", architecture))["loss"] for run in runs]
-    return Trained(architecture, cells[0]["params"], [cell["loss"] for cell in cells], inherited)
+    top1 = [cell["top1"] for cell in cells if "top1" in cell]
+    return Trained(architecture, cells[0]["params"], [cell["loss"] for cell in cells], inherited, top1)
 
 
 def _read(cell: Path) -> dict[str, Any]:
@@ -142,11 +149,15 @@ def _read(cell: Path) -> dict[str, Any]:
 
 
 def _print_table(found: Sequence[Trained], random: Sequence[Trained], flags: argparse.Namespace) -> None:
-    print(f"\n{flags.granularity}, {flags.steps} steps from scratch, {flags.train_seeds} training seeds; nats per token\n")
-    print("| net | parameters | loss | architecture |\n| --- | --- | --- | --- |")
+    unit = UNITS[flags.app]
+    print(f"\n{flags.granularity}, {flags.steps} steps from scratch, {flags.train_seeds} training seeds; nats per {unit}\n")
+    accurate = bool(found[0].top1)
+    columns = ["net", "parameters", "loss", *(["top-1"] if accurate else []), "architecture"]
+    print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
     rows = [*((f"found, search seed {i}", t) for i, t in enumerate(found)), *((f"random {i}", t) for i, t in enumerate(random))]
     for name, net in rows:
-        print(f"| {name} | {net.params:,.0f} | {net.mean:.4f} | {net.architecture} |")
+        accuracy = [f"{sum(net.top1) / len(net.top1):.2%}"] if accurate else []
+        print(f"| {' | '.join([name, f'{net.params:,.0f}', f'{net.mean:.4f}', *accuracy, str(net.architecture)])} |")
     nets = {net.architecture: net for net in [*found, *random]}.values()
     spread = math.sqrt(sum(_variance(net.losses) for net in nets) / len(nets))
     found_mean, found_error = mean_and_error([net.mean for net in found])

@@ -241,10 +241,10 @@ def test_head_counts_of_weight_zero_attend_only_for_their_gradient(monkeypatch):
     calls = []
     real = F.scaled_dot_product_attention
     monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *given, **named: calls.append(1) or real(*given, **named))
-    embed, inputs = prefix_width("embed", torch.tensor([0.4, 0.6], dtype=torch.float64), (6, 12)), qkv(0, 12).values()
-    weights = one_hot(1, 3)
-    fixed = attention(*inputs, embed, MixedHeads(weights, (1, 2, 3)), causal=True)
+    q, k, v = qkv(0, 12).values()
+    embed, weights = prefix_width("embed", torch.tensor([0.4, 0.6], dtype=torch.float64), (6, 12)), one_hot(1, 3)
+    fixed = attention(q, k, v, embed, MixedHeads(weights, (1, 2, 3)), causal=True)
     assert len(calls) == 1
-    learnt = attention(*inputs, embed, MixedHeads(weights.clone().requires_grad_(), (1, 2, 3)), causal=True)
+    learnt = attention(q, k, v, embed, MixedHeads(weights.clone().requires_grad_(), (1, 2, 3)), causal=True)
     assert len(calls) == 4
     assert_close(fixed, learnt, 1e-12, "value")
