@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from knotwork_ops._fast._masked_linear import Activation
 from knotwork_ops._linear import linear
 from knotwork_ops._profiles import Width
 
 
-def conv1d(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    inputs: Width | None = None,
-    outputs: Width | None = None,
-    activation: Activation | None = None,
-) -> Tensor:
+def conv1d(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Width | None = None, outputs: Width | None = None) -> Tensor:
     """``linear`` for a weight of shape ``(in, out)``, as in GPT-2.
 
     Args:
@@ -25,9 +17,8 @@ def conv1d(
         bias: ``(out,)`` or None.
         inputs: how the input dimension is used.
         outputs: how the output dimension is used.
-        activation: applied to ``x`` first, as ``linear`` does.
 
     Returns:
         ``(..., out)``, or ``(..., width)`` when the output is sliced.
     """
-    return linear(x, weight.t(), bias, inputs, outputs, activation)
+    return linear(x, weight.t(), bias, inputs, outputs)

@@ -6,18 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from knotwork_ops._fast._masked_linear import Activation, masked_linear
+from knotwork_ops._fast._masked_linear import masked_linear
 from knotwork_ops._profiles import MixedWidth, SlicedWidth, Width, full_precision, product, scaled
 
 
-def linear(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    inputs: Width | None = None,
-    outputs: Width | None = None,
-    activation: Activation | None = None,
-) -> Tensor:
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Width | None = None, outputs: Width | None = None) -> Tensor:
     """A linear map whose input and output dimensions may both be searched.
 
     Mixed widths of one choice (or joined by ``joint_width``) are superposed jointly, ``y = (W * M) x + b * m``. A single mixed
@@ -30,8 +23,6 @@ def linear(
         bias: ``(out,)`` or None.
         inputs: how the input dimension is used; None for all of it whatever the architecture.
         outputs: the same for the output dimension.
-        activation: applied to ``x`` first; elementwise, without parameters or randomness. A superposition that is given it
-            here, not its result, keeps one tensor less for the backward pass, where it runs again.
 
     Returns:
         ``(..., out)``, or ``(..., width)`` when the output is sliced.
@@ -42,24 +33,17 @@ def linear(
     kinds = {type(width) for width in (inputs, outputs) if width is not None}
     if len(kinds) > 1:
         raise TypeError("one dimension is mixed and the other sliced: a call runs either a mixture or one architecture")
-    if isinstance(inputs, MixedWidth) and isinstance(outputs, MixedWidth) and inputs.choice == outputs.choice:
-        return _superposed(x, weight, bias, inputs, outputs, activation)
-    x = x if activation is None else activation(x)
     if kinds == {SlicedWidth}:
         return _sliced(x, weight, bias, inputs, outputs)  # type: ignore[arg-type]
     return _mixed(x, weight, bias, inputs, outputs)  # type: ignore[arg-type]
 
 
-def _superposed(
-    x: Tensor, weight: Tensor, bias: Tensor | None, inputs: MixedWidth, outputs: MixedWidth, activation: Activation | None
-) -> Tensor:
-    with full_precision(x):
-        mask = (outputs.weights[:, None] * outputs.profile).t() @ inputs.profile
-        bias = None if bias is None else scaled(bias, outputs.mean)
-    return masked_linear(x, weight, bias, mask, outputs.edges, inputs.edges, activation)
-
-
 def _mixed(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: MixedWidth | None, outputs: MixedWidth | None) -> Tensor:
+    if inputs is not None and outputs is not None and inputs.choice == outputs.choice:
+        with full_precision(x):
+            mask = (outputs.weights[:, None] * outputs.profile).t() @ inputs.profile
+            bias = None if bias is None else scaled(bias, outputs.mean)
+        return masked_linear(x, weight, bias, mask, outputs.edges, inputs.edges)
     if inputs is not None:
         x = scaled(x, inputs.mean)
     y = F.linear(x, weight, bias)

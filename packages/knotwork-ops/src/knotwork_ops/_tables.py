@@ -43,6 +43,12 @@ def block_table(widths: tuple[int, ...], edges: tuple[int, ...], dtype: torch.dt
 
 
 @constant
+def sizes_table(widths: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """``(len(widths), 1)``: the widths themselves."""
+    return torch.tensor(widths, dtype=dtype, device=device)[:, None]
+
+
+@constant
 def head_tables(
     embeds: tuple[int, ...], heads: tuple[int, ...], dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:

@@ -1,13 +1,13 @@
-"""The linear map of weight superposition, ``y = (W * M) f(x)``, whose mask M is constant on blocks of W.
+"""The linear map of weight superposition, ``y = (W * M) x``, whose mask M is constant on blocks of W.
 
-Autograd would keep ``W * M`` and ``f(x)`` for the backward pass, and would take the mask's gradient from the weight's even
-where the weight has none. Here none of this is needed: both are computed again, and an architecture step reads the mask's
-gradient off the very products that give the input's.
+Autograd would keep ``W * M`` for the backward pass, and would take the mask's gradient from the weight's even where the weight
+has none. Here neither is needed: ``W * M`` is built again, and an architecture step reads the mask's gradient off the very
+products that give the input's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -18,34 +18,16 @@ from torch.nn import functional as F
 from knotwork_ops._profiles import full_precision, lowered, over_units
 
 Edges = tuple[int, ...]
-Activation = Callable[[Tensor], Tensor]
 ROWS_AT_ONCE = 256
 """Rows of the input whose products are worked on while they lie in the processor's cache."""
 
 
-def plain_masked_linear(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    mask: Tensor,
-    rows: Edges,
-    columns: Edges,
-    activation: Activation | None = None,
-) -> Tensor:
+def plain_masked_linear(x: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor, rows: Edges, columns: Edges) -> Tensor:
     """What ``masked_linear`` computes."""
-    x = x if activation is None else activation(x)
     return F.linear(x, weight * over_units(over_units(mask, rows, 0), columns, 1), bias)
 
 
-def masked_linear(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    mask: Tensor,
-    rows: Edges,
-    columns: Edges,
-    activation: Activation | None = None,
-) -> Tensor:
+def masked_linear(x: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor, rows: Edges, columns: Edges) -> Tensor:
     """``F.linear`` with a weight that is scaled block by block. TangleNAS, section 3.
 
     Args:
@@ -55,46 +37,32 @@ def masked_linear(
         mask: ``(row blocks, column blocks)``, the factor of each block of the weight.
         rows: where the blocks of rows end, ascending to ``out``.
         columns: where the blocks of columns end, ascending to ``in``.
-        activation: applied to ``x`` first; elementwise, without parameters or randomness, for it runs again in the
-            backward pass.
 
     Returns:
         ``(..., out)``.
     """
     if torch.compiler.is_compiling():  # which fuses the plain formulation, and keeps nothing that it can compute again
-        return plain_masked_linear(x, weight, bias, mask, rows, columns, activation)
+        return plain_masked_linear(x, weight, bias, mask, rows, columns)
     flat = lowered(x).reshape(-1, x.shape[-1])
     with full_precision(x):
-        bias = None if bias is None else bias.to(flat.dtype)
-        y: Any = _MaskedLinear.apply(flat, weight, bias, mask, rows, columns, activation)
+        y: Any = _MaskedLinear.apply(flat, weight, None if bias is None else bias.to(flat.dtype), mask, rows, columns)
     return y.view(*x.shape[:-1], weight.shape[0])
 
 
 class _MaskedLinear(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        mask: Tensor,
-        rows: Edges,
-        columns: Edges,
-        activation: Activation | None,
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor, rows: Edges, columns: Edges) -> Tensor:
         ctx.save_for_backward(x, weight, mask)
-        ctx.rows, ctx.columns, ctx.activation = rows, columns, activation
-        x = x if activation is None else activation(x)
+        ctx.rows, ctx.columns = rows, columns
         return F.linear(x, _masked(weight, mask, rows, columns).to(x.dtype), bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> Any:  # type: ignore[override]
-        given, weight, mask = ctx.saved_tensors
+        x, weight, mask = ctx.saved_tensors
         rows, columns = ctx.rows, ctx.columns
         need_x, need_weight, need_bias, need_mask, *_ = ctx.needs_input_grad
         dx = dweight = dmask = None
-        activated, x = _activated_again(given, ctx.activation)
         if need_mask and not need_weight:
             dx, dmask = _input_and_mask_gradient(x, dy, weight.to(x.dtype), mask, rows, columns)
         elif need_x:
@@ -104,19 +72,7 @@ class _MaskedLinear(torch.autograd.Function):
             if need_mask:
                 dmask = _block_sums(dweight, weight, rows, columns)
             _masked(dweight, mask, rows, columns, out=dweight)
-        if activated is not None and need_x:
-            (dx,) = torch.autograd.grad(*activated, dx)
-        return dx if need_x else None, dweight, dy.sum(0) if need_bias else None, dmask, None, None, None
-
-
-def _activated_again(x: Tensor, activation: Activation | None) -> tuple[tuple[Tensor, Tensor] | None, Tensor]:
-    """The activation's output and input with the graph between them, if there is one; and what the linear map reads."""
-    if activation is None:
-        return None, x
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        y = activation(x)
-    return (y, x), y.detach()
+        return dx if need_x else None, dweight, dy.sum(0) if need_bias else None, dmask, None, None
 
 
 def _blocks(edges: Edges) -> Iterator[slice]:

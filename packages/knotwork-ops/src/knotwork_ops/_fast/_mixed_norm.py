@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from knotwork_ops._tables import sizes_table
+
 Edges = tuple[int, ...]
 
 
@@ -50,14 +52,15 @@ class _MixedNorm(torch.autograd.Function):
         # Norms do not see a shift, and shifted by the smallest prefix's mean no square of a mean below can exceed its variance
         # by more than the ratio of the widths, whatever stands in the units: one pass then keeps its digits.
         x = x - x[:, : prefixes[0]].mean(-1, keepdim=True)
-        segments = _segments(prefixes)
-        means = _over_sizes(_prefix_sums([x[:, s].sum(-1, keepdim=True) for s in segments]), prefixes)
-        squares = _over_sizes(_prefix_sums([x[:, s].square().sum(-1, keepdim=True) for s in segments]), prefixes)
-        inverses = torch.rsqrt((squares - means.square()).clamp_min(0) + eps)
+        segments, sizes = _segments(prefixes), sizes_table(prefixes, x.dtype, x.device)
+        means = _prefix_sums([x[:, s].sum(-1) for s in segments]) / sizes
+        squared = x.square()
+        squares = _prefix_sums([squared[:, s].sum(-1) for s in segments]) / sizes
+        inverses = (squares - means.square()).clamp_min_(0).add_(eps).rsqrt_()
         scale, shift = _scale_and_shift(means, inverses, shares)
-        y = torch.empty_like(x)
+        y = squared
         for number, segment in enumerate(segments):
-            torch.mul(x[:, segment], scale[number], out=y[:, segment]).sub_(shift[number])
+            torch.mul(x[:, segment], scale[number, :, None], out=y[:, segment]).sub_(shift[number, :, None])
         ctx.save_for_backward(x, shares, weight, means, inverses)
         ctx.prefixes = prefixes
         return y.mul_(weight).add_(bias)
@@ -66,28 +69,27 @@ class _MixedNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> Any:  # type: ignore[override]
         x, shares, weight, means, inverses = ctx.saved_tensors
-        segments = _segments(ctx.prefixes)
+        segments, sizes = _segments(ctx.prefixes), sizes_table(ctx.prefixes, x.dtype, x.device)
         scale, shift = _scale_and_shift(means, inverses, shares)
-        normed = torch.empty_like(x)
+        product = dy * x
+        dweight = None
+        if ctx.needs_input_grad[2]:
+            pairs = enumerate(segments)
+            dweight = torch.cat([product[:, s].t() @ scale[number] - dy[:, s].t() @ shift[number] for number, s in pairs])
+        zeroth = _prefix_sums([dy[:, s] @ weight[s] for s in segments])
+        centred = _prefix_sums([product[:, s] @ weight[s] for s in segments]) - means * zeroth
+        scales = inverses * shares[:, None]
+        slope = -inverses.square() * scales * centred / sizes
+        offset = _suffix_sums(-slope * means - scales * zeroth / sizes)
+        slope = _suffix_sums(slope)
+        dx, g = product, dy * weight
         for number, segment in enumerate(segments):
-            torch.mul(x[:, segment], scale[number], out=normed[:, segment]).sub_(shift[number])
-        dweight = normed.mul_(dy).sum(0)
-        g = dy * weight
-        product = torch.mul(g, x, out=normed)
-        zeroth = _prefix_sums([g[:, s].sum(-1, keepdim=True) for s in segments])
-        centred = _prefix_sums([product[:, s].sum(-1, keepdim=True) for s in segments]) - means * zeroth
-        scales = inverses * shares[:, None, None]
-        slope = _over_sizes(-inverses.square() * scales * centred, ctx.prefixes)
-        offset = -slope * means - _over_sizes(scales * zeroth, ctx.prefixes)
-        slope, offset = _suffix_sums(slope), _suffix_sums(offset)
-        dx = torch.empty_like(x)
-        for number, segment in enumerate(segments):
-            torch.mul(x[:, segment], slope[number], out=dx[:, segment]).add_(offset[number])
-            dx[:, segment] += g[:, segment].mul_(scale[number])
-        return dx, (inverses * centred).sum((1, 2)), dweight, dy.sum(0), None, None
+            torch.mul(x[:, segment], slope[number, :, None], out=dx[:, segment]).add_(offset[number, :, None])
+            dx[:, segment] += g[:, segment].mul_(scale[number, :, None])
+        return dx, (inverses * centred).sum(1), dweight, dy.sum(0), None, None
 
 
-# Statistics have the shape (options, rows, 1): those of one option are contiguous, and broadcast over the units.
+# Statistics have the shape (options, rows): those of one option are contiguous.
 
 
 def _segments(prefixes: Edges) -> list[slice]:
@@ -105,11 +107,7 @@ def _suffix_sums(option_values: Tensor) -> Tensor:
     return torch.stack(list(accumulate(reversed(option_values.unbind())))[::-1])
 
 
-def _over_sizes(values: Tensor, prefixes: Edges) -> Tensor:
-    return torch.stack([value / size for value, size in zip(values, prefixes, strict=True)])
-
-
 def _scale_and_shift(means: Tensor, inverses: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
     """Of each segment: the mixture of its options' norms is ``x * scale - shift``."""
-    scales = inverses * shares[:, None, None]
+    scales = inverses * shares[:, None]
     return _suffix_sums(scales), _suffix_sums(scales * means)

@@ -133,16 +133,12 @@ class GPT2Supernet(nn.Module):
         y = conv1d(y, attn.c_proj.weight, attn.c_proj.bias, inputs=head_width(embed, heads, size), outputs=embed)
         x = x + self._dropout(y)
         y = layer_norm(x, block.ln_2.weight, block.ln_2.bias, embed, block.ln_2.eps)
-        y = conv1d(y, mlp.c_fc.weight, mlp.c_fc.bias, inputs=embed, outputs=hidden)
-        y = conv1d(y, mlp.c_proj.weight, mlp.c_proj.bias, inputs=hidden, outputs=embed, activation=_gelu)
+        y = F.gelu(conv1d(y, mlp.c_fc.weight, mlp.c_fc.bias, inputs=embed, outputs=hidden), approximate="tanh")
+        y = conv1d(y, mlp.c_proj.weight, mlp.c_proj.bias, inputs=hidden, outputs=embed)
         return x + self._dropout(y)
 
     def _dropout(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.space.dropout, self.training) if self.space.dropout else x
-
-
-def _gelu(x: Tensor) -> Tensor:
-    return F.gelu(x, approximate="tanh")
 
 
 SAME_AS_UPSTREAM = (

@@ -162,11 +162,8 @@ class ViTSupernet(nn.Module):
         x = x + block.drop_path1(self._scale(block.ls1, self._attention(block, x, embed, heads), embed))
         mlp = block.mlp
         y = self._norm(block.norm2, x, embed)
-        y = linear(y, mlp.fc1.weight, mlp.fc1.bias, inputs=embed, outputs=hidden)
-        activation = mlp.act
-        if self.training and mlp.drop1.p > 0:  # what is random cannot run again
-            y, activation = mlp.drop1(mlp.act(y)), None
-        y = mlp.drop2(linear(y, mlp.fc2.weight, mlp.fc2.bias, inputs=hidden, outputs=embed, activation=activation))
+        y = mlp.drop1(mlp.act(linear(y, mlp.fc1.weight, mlp.fc1.bias, inputs=embed, outputs=hidden)))
+        y = mlp.drop2(linear(y, mlp.fc2.weight, mlp.fc2.bias, inputs=hidden, outputs=embed))
         return x + block.drop_path2(self._scale(block.ls2, y, embed))
 
     def _attention(self, block: Any, x: Tensor, embed: Width, heads: Heads) -> Tensor:
