@@ -41,7 +41,8 @@ def masked_linear(x: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor, 
     Returns:
         ``(..., out)``.
     """
-    if torch.compiler.is_compiling():  # which fuses the plain formulation, and keeps nothing that it can compute again
+    if torch.compiler.is_compiling() and weight.requires_grad:
+        # The compiler fuses the plain formulation itself. It does not know how to do without a frozen weight's gradient.
         return plain_masked_linear(x, weight, bias, mask, rows, columns)
     flat = lowered(x).reshape(-1, x.shape[-1])
     with full_precision(x):
@@ -86,6 +87,8 @@ def _transposed(weight: Tensor) -> bool:
 
 def _masked(weight: Tensor, mask: Tensor, rows: Edges, columns: Edges, out: Tensor | None = None) -> Tensor:
     """``weight * M`` in the weight's own layout, one block of rows after the other, so that M itself is never built."""
+    if torch.compiler.is_compiling():
+        return weight * over_units(over_units(mask, rows, 0), columns, 1)
     if _transposed(weight):
         return _masked(weight.t(), mask.t(), columns, rows, None if out is None else out.t()).t()
     out = torch.empty_like(weight) if out is None else out
@@ -113,15 +116,11 @@ def _input_and_mask_gradient(
 ) -> tuple[Tensor, Tensor]:
     """Both from the products ``dy[:, r] @ W[r]`` of each block of rows, which together cost one product."""
     factors = over_units(mask, columns, 1)
-    dx, sums = torch.empty_like(x), torch.zeros_like(factors)
-    for start in range(0, len(x), ROWS_AT_ONCE):
-        piece = slice(start, start + ROWS_AT_ONCE)
-        for number, block in enumerate(_blocks(rows)):
-            product = dy[piece, block] @ weight[block]
-            sums[number] += (product * x[piece]).sum(0)
-            product *= factors[number]
-            if number == 0:
-                dx[piece] = product
-            else:
-                dx[piece] += product
-    return dx, torch.stack([sums[:, block].sum(1) for block in _blocks(columns)], 1)
+    at_once = len(x) if torch.compiler.is_compiling() else ROWS_AT_ONCE
+    pieces, sums = [], torch.zeros_like(factors)
+    for start in range(0, len(x), at_once):
+        piece = slice(start, start + at_once)
+        products = [dy[piece, block] @ weight[block] for block in _blocks(rows)]
+        sums = sums + torch.stack([(product * x[piece]).sum(0) for product in products])
+        pieces.append(sum(product * factor for product, factor in zip(products, factors, strict=True)))
+    return torch.cat(pieces), torch.stack([sums[:, block].sum(1) for block in _blocks(columns)], 1)
