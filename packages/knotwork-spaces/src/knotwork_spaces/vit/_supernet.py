@@ -79,11 +79,13 @@ class ViTSupernet(nn.Module):
             self.register_parameter(name, getattr(upstream, name))
         for name in SETTINGS:
             setattr(self, name, getattr(upstream, name))
-        self._compiled_block: Callable[..., Tensor] | None = None
+        self._compiled_branches: tuple[Callable[..., Tensor], Callable[..., Tensor]] | None = None
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compile the blocks of a mixture's pass. Single architectures stay as they are: each would be compiled anew."""
-        self._compiled_block = torch.compile(self._block, *args, fullgraph=True, **kwargs)
+        """Compile the branches of a mixture's blocks. Single architectures stay as they are: each would be compiled anew."""
+        # Not whole blocks: what differs from layer to layer, the rates of stochastic depth, would be compiled for each.
+        attention, mlp = (torch.compile(branch, *args, fullgraph=True, **kwargs) for branch in (self._attention, self._mlp))
+        self._compiled_branches = attention, mlp
 
     def forward(self, batch: Mapping[str, Tensor], arch: Selection) -> Tensor:
         """The loss, so that wrappers which call the module (data parallelism, compilation) see the whole computation."""
@@ -124,9 +126,15 @@ class ViTSupernet(nn.Module):
             )
         layout = transformer_layout(self.space, arch)
         x = self._norm(self.norm_pre, self.patch_drop(self._embedded(image, layout.embed)), layout.embed)
-        run = (isinstance(arch, Mixture) and self._compiled_block) or self._block
+        compiled = self._compiled_branches if isinstance(arch, Mixture) else None
+        attention, mlp = compiled or (self._attention, self._mlp)
         blocks: list[Callable[[Tensor], Tensor]] = [
-            partial(run, block, embed=layout.embed, heads=heads, hidden=hidden)
+            partial(
+                _block,
+                block,
+                attention=partial(attention, block, embed=layout.embed, heads=heads),
+                mlp=partial(mlp, block, embed=layout.embed, hidden=hidden),
+            )
             for block, heads, hidden in zip(self.blocks, layout.heads, layout.hidden, strict=False)
         ]
         x = self._norm(self.norm, run_layers(x, blocks, layout.depth), layout.embed)
@@ -158,14 +166,6 @@ class ViTSupernet(nn.Module):
             x = x + positions
         return self.pos_drop(x) if positions is not None else x
 
-    def _block(self, block: Any, x: Tensor, *, embed: Width, heads: Heads, hidden: Width) -> Tensor:
-        x = x + block.drop_path1(self._scale(block.ls1, self._attention(block, x, embed, heads), embed))
-        mlp = block.mlp
-        y = self._norm(block.norm2, x, embed)
-        y = mlp.drop1(mlp.act(linear(y, mlp.fc1.weight, mlp.fc1.bias, inputs=embed, outputs=hidden)))
-        y = mlp.drop2(linear(y, mlp.fc2.weight, mlp.fc2.bias, inputs=hidden, outputs=embed))
-        return x + block.drop_path2(self._scale(block.ls2, y, embed))
-
     def _attention(self, block: Any, x: Tensor, embed: Width, heads: Heads) -> Tensor:
         attn, head_dim = block.attn, self.space.head_dim
         size = attn.qkv.out_features // 3
@@ -178,13 +178,27 @@ class ViTSupernet(nn.Module):
         else:
             y = fixed_head_attention(q, k, v, heads, head_dim, causal=False, dropout=dropout)
             units = fixed_head_width(heads, head_dim, size)
-        return attn.proj_drop(linear(y, attn.proj.weight, attn.proj.bias, inputs=units, outputs=embed))
+        y = attn.proj_drop(linear(y, attn.proj.weight, attn.proj.bias, inputs=units, outputs=embed))
+        return self._scale(block.ls1, y, embed)
+
+    def _mlp(self, block: Any, x: Tensor, embed: Width, hidden: Width) -> Tensor:
+        mlp = block.mlp
+        y = self._norm(block.norm2, x, embed)
+        y = mlp.drop1(mlp.act(linear(y, mlp.fc1.weight, mlp.fc1.bias, inputs=embed, outputs=hidden)))
+        y = mlp.drop2(linear(y, mlp.fc2.weight, mlp.fc2.bias, inputs=hidden, outputs=embed))
+        return self._scale(block.ls2, y, embed)
 
     def _norm(self, norm: Any, x: Tensor, embed: Width) -> Tensor:
         return x if isinstance(norm, nn.Identity) else layer_norm(x, norm.weight, norm.bias, embed, norm.eps)
 
     def _scale(self, scale: Any, x: Tensor, embed: Width) -> Tensor:
         return x if isinstance(scale, nn.Identity) else x * columns(scale.gamma, embed)
+
+
+def _block(block: Any, x: Tensor, *, attention: Callable[[Tensor], Tensor], mlp: Callable[[Tensor], Tensor]) -> Tensor:
+    """A pre-norm block: each branch reads the stream, and adds to it unless stochastic depth drops it."""
+    x = x + block.drop_path1(attention(x))
+    return x + block.drop_path2(mlp(x))
 
 
 def _check_upstream(space: ViTSpace, upstream: VisionTransformer) -> None:
