@@ -108,7 +108,7 @@ def _flags() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch-size", type=int, help="8 for small and --growth, else 4")
     parser.add_argument("--variants", help=f"some of {','.join(VARIANTS)} (all by default)")
-    parser.add_argument("--compile", action="store_true", help="compile ours: (c) to (f)")
+    parser.add_argument("--compile", action="store_true", help="compile ours: (c) to (e), as sliced nets stay as they are")
     parser.add_argument("--growth", action="store_true", help="the weight step of GPT-2s with ever more options and sizes")
     parser.add_argument("--json", type=Path, help="file to write cells, machine and ratios to")
     flags = parser.parse_args()

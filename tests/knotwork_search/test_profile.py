@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import torch
 from knotwork_search import Search, SearchData, SearchSettings, StepProfile
 
 from .toy import Toy, numbered
@@ -37,3 +38,4 @@ def test_a_run_that_is_too_short_is_not_traced(accelerator, tmp_path: Path):
     search_of(8, tmp_path, said, accelerator).train()
     assert said == []
     assert list(tmp_path.iterdir()) == []
+    assert not torch.autograd._profiler_enabled()  # type: ignore[attr-defined]

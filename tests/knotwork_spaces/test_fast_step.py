@@ -13,7 +13,7 @@ from knotwork_spaces.vit import ViTSupernet
 from torch import Tensor
 from torch._dynamo.utils import counters
 
-from .comparison import GRANULARITIES, random_alphas, tiny_space, token_ids
+from .comparison import GRANULARITIES, assert_all_close, gradients, random_alphas, tiny_space, token_ids
 from .vit_cases import tiny_vit
 
 
@@ -65,6 +65,27 @@ def test_blocks_compile_whole_and_once(build: Build):
         step(supernet, batch, alphas)
     assert counters["stats"]["unique_graphs"] == settled
     assert not counters["graph_break"]
+    torch._dynamo.reset()
+
+
+@families
+@pytest.mark.parametrize("architecture_step", [True, False])
+def test_compiled_blocks_have_the_same_gradients(build: Build, architecture_step: bool):
+    supernet, batch = build()
+    supernet.double().eval().requires_grad_(not architecture_step)
+    batch = {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in batch.items()}
+    alphas = random_alphas(supernet.space)
+    leaves = dict(supernet.named_parameters()) if not architecture_step else alphas
+
+    def found() -> dict[str, Tensor]:
+        weights = {name: alpha.softmax(-1) for name, alpha in alphas.items()}
+        drawn = weights if architecture_step else {name: weight.detach() for name, weight in weights.items()}
+        return gradients(supernet.loss(batch, Mixture(supernet.space, drawn)), leaves)
+
+    expected = found()
+    torch._dynamo.reset()
+    supernet.compile(backend="aot_eager")
+    assert_all_close(found(), expected)
     torch._dynamo.reset()
 
 

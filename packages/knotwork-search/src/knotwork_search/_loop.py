@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,16 +106,17 @@ class Search:
         settings = self.settings
         weight_stream, architecture_stream = self._streams()
         self.supernet.train(True)
-        while self.step < settings.max_steps:
-            step, searching = self.step, self.strategy.single_stage and self.step >= self.fair_steps
-            profiled = self.profile.around("search" if searching else "training") if self.profile else nullcontext()
-            with profiled, seeded("step", settings.seed, step):
-                if searching:
-                    self._architecture_step(step, self._take(architecture_stream))
-                self._weight_step(step, self._take(weight_stream))
-            self.step += 1
-            if self.step % settings.checkpoint_every == 0 or self.step == settings.max_steps:
-                self.save()
+        with closing(self.profile) if self.profile else nullcontext():
+            while self.step < settings.max_steps:
+                step, searching = self.step, self.strategy.single_stage and self.step >= self.fair_steps
+                profiled = self.profile.around("search" if searching else "training") if self.profile else nullcontext()
+                with profiled, seeded("step", settings.seed, step):
+                    if searching:
+                        self._architecture_step(step, self._take(architecture_stream))
+                    self._weight_step(step, self._take(weight_stream))
+                self.step += 1
+                if self.step % settings.checkpoint_every == 0 or self.step == settings.max_steps:
+                    self.save()
         self.recorder.flush()
 
     def choose(self) -> SearchResult:

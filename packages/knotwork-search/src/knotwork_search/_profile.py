@@ -29,12 +29,16 @@ class StepProfile:
     def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
         self.folder, self.tell = folder, tell
         self._seen: Counter[str] = Counter()
+        self._kind = ""
         self._profiler: profile | None = None
         self._started = 0.0
 
     @contextmanager
     def around(self, kind: str) -> Iterator[None]:
         """Count one step of a kind, and profile it if it is among those to be profiled."""
+        if kind != self._kind:
+            self.close()
+        self._kind = kind
         self._seen[kind] += 1
         if self._seen[kind] == SKIPPED + 1:
             activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
@@ -42,7 +46,13 @@ class StepProfile:
             self._profiler.start()
         yield
         if self._profiler is not None and self._seen[kind] == SKIPPED + PROFILED:
-            self._finish(self._profiler, kind)
+            profiler, self._profiler = self._profiler, None
+            self._finish(profiler, kind)
+
+    def close(self) -> None:
+        """Drop what is being profiled: too few steps of its kind were taken."""
+        if self._profiler is not None:
+            self._profiler.stop()
             self._profiler = None
 
     def _finish(self, profiler: profile, kind: str) -> None:

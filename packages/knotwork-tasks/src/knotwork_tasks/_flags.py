@@ -44,7 +44,7 @@ class SearchFlags:
     seed: int
     mixed_precision: str
     compile: bool
-    profile: bool
+    profile: bool = False
     resume: bool
     push_to_hub: str | None
     report_to: str
