@@ -36,6 +36,5 @@ def embedding(ids: Tensor, weight: Tensor, width: Width) -> Tensor:
     Returns:
         ``(*ids.shape, size)``, or ``(*ids.shape, width)`` when sliced.
     """
-    if isinstance(width, MixedWidth):
-        return columns(F.embedding(ids, weight), width)
-    return scaled(F.embedding(ids, width.take(weight, 1)), width.scale)
+    # The rows are taken first: a slice of the whole table would get a gradient that is copied into one of the table's size.
+    return columns(F.embedding(ids, weight), width)

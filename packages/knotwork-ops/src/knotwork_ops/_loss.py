@@ -22,4 +22,6 @@ def linear_cross_entropy(x: Tensor, weight: Tensor, targets: Tensor, inputs: Wid
     """
     if isinstance(inputs, MixedWidth):
         return fused_cross_entropy(scaled(x, inputs.mean), weight, targets)
-    return fused_cross_entropy(scaled(x, inputs.scale), inputs.take(weight, 1), targets)
+    if not isinstance(inputs.units, int):
+        weight = inputs.take(weight, 1)
+    return fused_cross_entropy(scaled(x, inputs.scale), weight, targets)
