@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import GPT2LMHeadModel
 
+from knotwork_spaces._compile import compile_layer
 from knotwork_spaces._layout import transformer_layout
 from knotwork_spaces.gpt2._cost import gpt2_cost
 from knotwork_spaces.gpt2._extract import plain_model, slice_state_dict
@@ -59,7 +60,7 @@ class GPT2Supernet(nn.Module):
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile the blocks of a mixture's pass. Single architectures stay as they are: each would be compiled anew."""
-        self._compiled_block = torch.compile(self._block, *args, fullgraph=True, **kwargs)
+        self._compiled_block = compile_layer(self._block, *args, **kwargs)
 
     def forward(self, batch: Mapping[str, Tensor], arch: Selection) -> Tensor:
         """The loss, so that wrappers which call the module (data parallelism, compilation) see the whole computation."""

@@ -26,6 +26,7 @@ from knotwork_ops import (
 from timm.models.vision_transformer import VisionTransformer, global_pool_nlc
 from torch import Tensor, nn
 
+from knotwork_spaces._compile import compile_layer
 from knotwork_spaces._layout import transformer_layout
 from knotwork_spaces.vit._cost import vit_cost
 from knotwork_spaces.vit._extract import slice_state_dict
@@ -84,7 +85,7 @@ class ViTSupernet(nn.Module):
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile the branches of a mixture's blocks. Single architectures stay as they are: each would be compiled anew."""
         # Not whole blocks: what differs from layer to layer, the rates of stochastic depth, would be compiled for each.
-        attention, mlp = (torch.compile(branch, *args, fullgraph=True, **kwargs) for branch in (self._attention, self._mlp))
+        attention, mlp = (compile_layer(branch, *args, **kwargs) for branch in (self._attention, self._mlp))
         self._compiled_branches = attention, mlp
 
     def forward(self, batch: Mapping[str, Tensor], arch: Selection) -> Tensor:
