@@ -25,7 +25,7 @@ import torch
 from bench_naive import naive_loss
 from knotwork_ops import Architecture, Mixture, SearchSpace, Selection
 from knotwork_search import initial_alphas, strategy
-from knotwork_search._training import frozen
+from knotwork_search._gradients import frozen
 from knotwork_spaces import family, space_from_dict
 from torch import Tensor
 

@@ -181,7 +181,7 @@ def test_a_checkpoint_of_another_space_is_refused(accelerator, tmp_path):
         Search(Toy(), data(), few_steps("drnas", max_steps=1), accelerator=accelerator, run=run).load()
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", [name for name in STRATEGIES if name != "darts-2nd"])  # see test_unrolled
 def test_the_two_parts_of_the_data_are_never_mixed(accelerator, name, monkeypatch):
     toy = Toy()
     toy.seen = []

@@ -73,14 +73,16 @@ def test_a_draw_is_a_function_of_the_key(name):
     assert torch.equal(torch.get_rng_state(), before)
     if isinstance(first, dict) and isinstance(again, dict):
         assert same(first, again)
-        assert name == "darts" or not any(same(first, other) for other in others if isinstance(other, dict))
+        assert isinstance(found, DARTS) or not any(same(first, other) for other in others if isinstance(other, dict))
     else:
         assert first == again
         assert len({str(other) for other in others}) > 1
 
 
 def test_unknown_strategy_lists_the_names():
-    with pytest.raises(ValueError, match=r"unknown strategy 'adam': known are \['drnas', 'darts', 'gdas', 'spos'\]"):
+    with pytest.raises(
+        ValueError, match=r"unknown strategy 'adam': known are \['drnas', 'darts', 'darts-2nd', 'gdas', 'spos'\]"
+    ):
         strategy("adam", PER_LAYER, STEPS)
 
 
@@ -176,3 +178,41 @@ def test_spos_is_uniform_whatever_the_alphas():
     torch.testing.assert_close(frequencies(sample), torch.full((3,), 1 / 3), atol=0.015, rtol=0)
     assert not sample.factors
     torch.testing.assert_close(found.probabilities(many(ALPHA))["option"], torch.full((MANY, 3), 1 / 3))
+
+
+def test_drnas_is_held_near_the_symmetric_dirichlet():
+    """Against the divergence's integral, sampled."""
+    alphas = {"option": torch.tensor([[0.7, -0.4, 0.1], [0.0, 0.0, 0.0]], requires_grad=True)}
+    penalty = DrNAS(MANY_LAYERS, STEPS, distance=0.5).penalty(alphas, 0)
+    assert penalty is not None
+    drawn = torch.distributions.Dirichlet(concentration(alphas["option"][0].detach()))
+    symmetric = torch.distributions.Dirichlet(torch.ones(3))
+    with seeded("divergence"):
+        draws = drawn.sample(torch.Size([400_000]))
+    expected = 0.5 * (drawn.log_prob(draws) - symmetric.log_prob(draws)).mean()
+    torch.testing.assert_close(penalty.detach(), expected, atol=3e-3, rtol=0)
+    penalty.backward()
+    assert alphas["option"].grad is not None
+    assert bool(alphas["option"].grad[0].any())
+    torch.testing.assert_close(alphas["option"].grad[1], torch.zeros(3))
+    assert DrNAS(MANY_LAYERS, STEPS, distance=0.0).penalty(alphas, 0) is None
+
+
+def test_darts_entropy_is_annealed():
+    space = SPACES["uniform"]
+    alphas = initial_alphas(space, seed=1, scale=1.0)
+    found = DARTS(space, STEPS, entropy=0.3)
+    entropies = [-(w * w.log()).sum() / torch.log(torch.tensor(float(len(w)))) for w in found.probabilities(alphas).values()]
+    for step, share in ((0, 0.0), (STEPS - 1, 1.0), (3, 3 / (STEPS - 1))):
+        torch.testing.assert_close(found.penalty(alphas, step), 0.3 * share * torch.stack(entropies).sum())
+    assert DARTS(space, STEPS).penalty(alphas, 5) is None
+
+
+def test_options_reach_the_strategy():
+    found = strategy("gdas", PER_LAYER, STEPS, {"tau_end": 1.0})
+    assert isinstance(found, GDAS)
+    assert found.tau(STEPS - 1) == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="'drnas' has no option 'tau': it has \\['distance'\\]"):
+        strategy("drnas", PER_LAYER, STEPS, {"tau": 1.0})
+    with pytest.raises(ValueError, match="it has none"):
+        strategy("spos", PER_LAYER, STEPS, {"tau": 1.0})

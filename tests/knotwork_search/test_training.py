@@ -5,7 +5,8 @@ import pytest
 import torch
 from knotwork_ops import Mixture
 from knotwork_search import Budget, initial_alphas, strategy
-from knotwork_search._training import architecture_update, average_gradients, frozen, weight_update
+from knotwork_search._gradients import average_gradients, frozen
+from knotwork_search._training import architecture_update, weight_update
 from torch import Tensor
 
 from .toy import PER_LAYER, Toy, one_batch, same, weights_of
@@ -153,3 +154,18 @@ def test_gradients_are_averaged_over_processes_in_one_message():
         assert (parameter.grad is not None) == (name in before)
         if parameter.grad is not None:
             torch.testing.assert_close(parameter.grad, 2 * before[name])
+
+
+def test_architecture_step_adds_the_gradient_of_the_strategys_penalty(accelerator):
+    toy, gradients = Toy(), []
+    for entropy in (0.0, 0.7):
+        found = strategy("darts", PER_LAYER, 10, {"entropy": entropy})
+        alphas = initial_alphas(PER_LAYER, seed=0, scale=1.0)
+        architecture_update(toy, [one_batch()], found, alphas, 9, Budget(), STILL, accelerator)
+        gradients.append([cast(Tensor, alpha.grad) for alpha in alphas.values()])
+    alphas = initial_alphas(PER_LAYER, seed=0, scale=1.0)
+    penalty = strategy("darts", PER_LAYER, 10, {"entropy": 0.7}).penalty(alphas, 9)
+    assert penalty is not None
+    for without, with_penalty, wanted in zip(*gradients, torch.autograd.grad(penalty, list(alphas.values())), strict=True):
+        torch.testing.assert_close(with_penalty - without, wanted, atol=1e-6, rtol=1e-4)
+        assert bool(wanted.any())

@@ -26,6 +26,7 @@ from knotwork_search._sampling import draw_architecture, most_likely, seeded, un
 from knotwork_search._select import Ranked, choose, random_candidates
 from knotwork_search._settings import SearchSettings
 from knotwork_search._training import architecture_update, weight_update
+from knotwork_search._unrolled import Lookahead
 from knotwork_search.strategies import strategy as strategy_by_name
 
 ALPHA_TRAVEL = 8.0
@@ -80,7 +81,9 @@ class Search:
     ) -> None:
         self.supernet, self.data, self.settings, self.run_folder, self.profile = supernet, data, settings, run, profile
         self.accelerator = accelerator or Accelerator()
-        self.strategy = strategy_by_name(settings.strategy, supernet.space, settings.max_steps)
+        self.strategy = strategy_by_name(settings.strategy, supernet.space, settings.max_steps, settings.strategy_options)
+        if self.strategy.second_order and self.accelerator.scaler is not None:
+            raise ValueError(f"{settings.strategy} takes gradients that fp16's loss scale does not reach: use bf16 or float32")
         self.budget = Budget(dict(settings.limits))
         self.budget.check_possible(supernet)
         self.recorder = recorder or Recorder(None, settings.max_steps, self.accelerator, console=Console(quiet=True))
@@ -111,9 +114,11 @@ class Search:
                 step, searching = self.step, self.strategy.single_stage and self.step >= self.fair_steps
                 profiled = self.profile.around("search" if searching else "training") if self.profile else nullcontext()
                 with profiled, seeded("step", settings.seed, step):
+                    held_out = self._take(architecture_stream) if searching else []
+                    data = self._take(weight_stream)
                     if searching:
-                        self._architecture_step(step, self._take(architecture_stream))
-                    self._weight_step(step, self._take(weight_stream))
+                        self._architecture_step(step, held_out, data)
+                    self._weight_step(step, data)
                 self.step += 1
                 if self.step % settings.checkpoint_every == 0 or self.step == settings.max_steps:
                     self.save()
@@ -200,7 +205,7 @@ class Search:
     def _take(self, stream: Iterator[Batch]) -> list[Batch]:
         return [next(stream) for _ in range(self.settings.gradient_accumulation)]
 
-    def _architecture_step(self, step: int, data: list[Batch]) -> None:
+    def _architecture_step(self, step: int, data: list[Batch], weight_data: list[Batch]) -> None:
         loss, cost = architecture_update(
             self.supernet,
             data,
@@ -210,6 +215,7 @@ class Search:
             self.budget,
             self.architecture_optimiser,
             self.accelerator,
+            Lookahead(weight_data, self._rate(step)) if self.strategy.second_order else None,
         )
         self.budget.ascend(cost)
         probabilities = self.probabilities()
@@ -225,13 +231,16 @@ class Search:
             self.recorder.likeliest(str(most_likely(probabilities)))
 
     def _weight_step(self, step: int, data: list[Batch]) -> None:
-        rate = self.settings.learning_rate * cosine(
-            step, self.settings.max_steps, max(1, round(self.settings.warmup_share * self.settings.max_steps))
-        )
+        rate = self._rate(step)
         set_learning_rate(self.weight_optimiser, rate)
         selection = self._weight_selection(step)
         loss = weight_update(self.supernet, data, selection, self.weight_optimiser, self.settings.clip, self.accelerator)
         self.recorder.record(step, "weight", {"loss": loss, "learning_rate": rate})
+
+    def _rate(self, step: int) -> float:
+        """The weights' learning rate."""
+        steps = self.settings.max_steps
+        return self.settings.learning_rate * cosine(step, steps, max(1, round(self.settings.warmup_share * steps)))
 
     def _weight_selection(self, step: int) -> Selection:
         """What the weights are trained on: fairly drawn single architectures first, then mixtures and likely ones in turn."""

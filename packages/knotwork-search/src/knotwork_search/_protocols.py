@@ -54,6 +54,8 @@ class Strategy(Protocol):
 
     single_stage: bool
     """Whether the architecture parameters are learnt by gradient; else they stay as they are and a search follows training."""
+    second_order: bool = False
+    """Whether their gradient is that of the held-out loss after the next weight step."""
 
     def sample(self, alphas: Alphas, step: int) -> Mixture | HardSample:
         """What to run at a step. Draws from torch's global generator, which the loop seeds by step."""
@@ -62,3 +64,7 @@ class Strategy(Protocol):
     def probabilities(self, alphas: Alphas) -> Mixture:
         """The weight of each option in expectation: for cost, reports and discretisation."""
         ...
+
+    def penalty(self, alphas: Alphas, step: int) -> Tensor | None:
+        """What is added to the held-out loss of an architecture step, 0-dim; nothing by default."""
+        return None

@@ -13,6 +13,7 @@ class SearchSettings:
 
     Attributes:
         strategy: name of the strategy.
+        strategy_options: what else the strategy takes, such as ``{"entropy": 0.1}`` for DARTS.
         max_steps: weight steps in all.
         batch_size: items in a batch, per process.
         gradient_accumulation: batches summed up for one step.
@@ -35,6 +36,7 @@ class SearchSettings:
     """
 
     strategy: str = "drnas"
+    strategy_options: Mapping[str, float] = field(default_factory=dict)
     max_steps: int = 400
     batch_size: int = 16
     gradient_accumulation: int = 1
@@ -70,6 +72,8 @@ class SearchSettings:
             _require("arch_learning_rate", self.arch_learning_rate, 0, math.inf)
         for name in ("weight_decay", "warmup_share", "fair_share", "least_share"):
             _require(name, getattr(self, name), 0, 1)
+        for name, value in self.strategy_options.items():
+            _require(f"the strategy's option {name}", value, 0, math.inf)
         for name, limit in self.limits.items():
             _require(f"the budget of {name}", limit, 1, math.inf)
 

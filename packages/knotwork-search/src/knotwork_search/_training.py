@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -12,7 +11,9 @@ from knotwork_ops import Selection
 from torch import Tensor
 
 from knotwork_search._budget import Budget
+from knotwork_search._gradients import average_gradients, frozen
 from knotwork_search._protocols import Alphas, Batch, Strategy, Supernet
+from knotwork_search._unrolled import Lookahead, unrolled_gradient
 
 
 def weight_update(
@@ -47,24 +48,31 @@ def architecture_update(
     budget: Budget,
     optimiser: Any,
     accelerator: Accelerator,
+    ahead: Lookahead | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """One step of the architecture parameters: held-out loss plus the budget's penalty, weight gradients switched off.
+    """One step of the architecture parameters: held-out loss, and the penalties of the budget and of the strategy.
 
-    Each batch sees a draw of its own, so accumulation also averages over mixtures.
+    Each batch sees a draw of its own, so accumulation also averages over mixtures. Weight gradients are switched off, unless
+    the held-out loss is that after the weight step ``ahead``.
 
     Returns:
         The loss without the penalty and the expected cost by currency, detached.
     """
     total = torch.zeros((), device=accelerator.device)
+    if ahead is not None:
+        total, gradients = unrolled_gradient(supernet, data, ahead, lambda: strategy.sample(alphas, step), alphas, accelerator)
+        for alpha, gradient in zip(alphas.values(), gradients, strict=True):
+            alpha.grad = gradient
     with frozen(supernet):
-        for batch in data:
+        for batch in data if ahead is None else ():
             with accelerator.autocast():
                 value = supernet.loss(batch, strategy.sample(alphas, step)) / len(data)
             accelerator.backward(value)
             total += value.detach()
         cost = supernet.cost(strategy.probabilities(alphas))
-        if budget.limits:
-            accelerator.backward(budget.penalty(cost))
+        for penalty in (budget.penalty(cost) if budget.limits else None, strategy.penalty(alphas, step)):
+            if penalty is not None:
+                accelerator.backward(penalty)
     average_gradients(alphas.values(), accelerator)
     optimiser.step()
     optimiser.zero_grad()
@@ -73,32 +81,3 @@ def architecture_update(
 
 def _over_processes(loss: Tensor, accelerator: Accelerator) -> Tensor:
     return loss if accelerator.num_processes == 1 else cast(Tensor, accelerator.reduce(loss, reduction="mean"))
-
-
-@contextmanager
-def frozen(supernet: Supernet) -> Iterator[None]:
-    """Switch off the gradients of every weight for the length of the block, so that none is computed."""
-    parameters = [parameter for _, parameter in supernet.named_parameters() if parameter.requires_grad]
-    for parameter in parameters:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
-
-
-def average_gradients(parameters: Iterable[Tensor], accelerator: Accelerator) -> None:
-    """Average gradients over processes, in one message.
-
-    Used in place of DistributedDataParallel, which would have to look for the weights that a sliced net does not touch.
-    All processes run the same architecture, so they agree on which gradients there are.
-    """
-    if accelerator.num_processes == 1:
-        return
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if not gradients:
-        return
-    flat = accelerator.reduce(torch.cat([gradient.flatten() for gradient in gradients]), reduction="mean")
-    for gradient, averaged in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):  # type: ignore[union-attr]
-        gradient.copy_(averaged.view_as(gradient))

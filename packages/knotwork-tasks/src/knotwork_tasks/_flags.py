@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, TypeVar
 
 from jsonargparse import ArgumentError, ArgumentParser
@@ -45,6 +45,7 @@ class SearchFlags:
     mixed_precision: str
     compile: bool
     profile: bool = False
+    strategy_options: dict[str, float] = field(default_factory=dict)
     resume: bool
     push_to_hub: str | None
     report_to: str
@@ -70,6 +71,8 @@ def search_parser(program: str, description: str, family: str, default_space: st
     add("--output-dir", type=str, required=True, help="the run's folder")
     add("--space", type=str, default=default_space, help=f"{', '.join(presets_of(family))} or a YAML file")
     add("--strategy", type=str, default=_DEFAULTS.strategy, help=", ".join(STRATEGIES))
+    add("--strategy-options", type=dict[str, float], default={}, help="what else the strategy takes: {distance: 0.001} of "
+        "drnas, {entropy: 0.1} of darts, {tau_start: 10, tau_end: 0.1} of gdas")  # fmt: skip
     add("--dataset", type=str | None, help=datasets)
     add("--max-steps", type=int | None, help="weight steps")
     add("--batch-size", type=int | None, help="items in a batch, per process")

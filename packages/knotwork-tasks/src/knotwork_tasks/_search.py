@@ -88,6 +88,7 @@ def _settings(flags: SearchFlags, supernet: Supernet) -> SearchSettings:
         limit = sum(costs(supernet, edge)["params"] for edge in (supernet.space.smallest, supernet.space.largest)) / 2
     return SearchSettings(
         strategy=flags.strategy,
+        strategy_options=flags.strategy_options,
         max_steps=flags.max_steps,
         batch_size=flags.batch_size,
         gradient_accumulation=flags.gradient_accumulation,

@@ -6,11 +6,11 @@ import torch
 from knotwork_ops import HardSample, Mixture, SearchSpace
 from torch import Tensor
 
-from knotwork_search._protocols import Alphas
+from knotwork_search._protocols import Alphas, Strategy
 from knotwork_search._sampling import architecture_at
 
 
-class GDAS:
+class GDAS(Strategy):
     """One option a choice by Gumbel-max, run sliced; alpha gets its gradient through the straight-through factor.
 
     The factor is ``one_hot - softmax.detach() + softmax`` at the chosen option (their eq. 6), of the Gumbel softmax at a

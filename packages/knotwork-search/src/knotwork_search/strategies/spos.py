@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from knotwork_ops import HardSample, Mixture, SearchSpace
 
-from knotwork_search._protocols import Alphas
+from knotwork_search._protocols import Alphas, Strategy
 from knotwork_search._sampling import draw_architecture, uniform_mixture
 
 
-class SPOS:
+class SPOS(Strategy):
     """Every step trains one architecture drawn uniformly (their section 3.2); the search follows on the trained supernet."""
 
     single_stage = False
