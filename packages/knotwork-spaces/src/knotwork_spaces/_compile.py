@@ -14,17 +14,19 @@ RECOMPUTES = "ban_recompute_materialized_backward"
 """The compiler's setting which, when off, lets a backward pass compute again what a matrix product then reads."""
 
 
-def compile_layer(function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Callable[..., Tensor]:
+def compile_layer(function: Callable[..., Tensor], *args: Any, recompute: bool = False, **kwargs: Any) -> Callable[..., Tensor]:
     """``torch.compile`` of ``function(block, ...)``, which reads a block's weights, as one graph of fixed shapes.
 
-    Masked weights, activations and norms are cheap beside the products that read them, so a step that trains the weights
-    computes them again and keeps only what the products gave: at AutoFormer-tiny a third of its memory, for 2% of its time.
-    A step that does not train them keeps little anyway.
+    Args:
+        function: called with the block first.
+        recompute: whether a step that trains the weights computes masked weights, norms and activations again, and keeps only
+            what matrix products gave. A step that does not train them keeps little anyway.
+        args, kwargs: of ``torch.compile``.
     """
     compiled = torch.compile(function, *args, fullgraph=True, dynamic=False, **kwargs)
 
     def call(block: nn.Module, *inputs: Any, **options: Any) -> Tensor:
-        with _recomputing(any(weight.requires_grad for weight in block.parameters())):
+        with _recomputing(recompute and any(weight.requires_grad for weight in block.parameters())):
             return compiled(block, *inputs, **options)
 
     return call
