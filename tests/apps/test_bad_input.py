@@ -12,6 +12,8 @@ from .conftest import Main
 CASES = [
     (["--space", "gpt-giant"], "unknown space 'gpt-giant'"),
     (["--strategy", "magic"], "unknown strategy 'magic': known are ['drnas'"),
+    (["--strategy-options", "{tau: 1}"], "the strategy 'drnas' has no option 'tau': it has ['distance']"),
+    (["--max-flops", "10"], "the budget of 10 flops is below the smallest architecture, which has"),
     (["--granularity", "sometimes"], "unknown granularity 'sometimes'"),
     (["--dataset", "nowhere/at/all.txt"], "nowhere/at/all.txt"),
     (["--dataset", "EMPTY"], "empty"),

@@ -48,13 +48,33 @@ def test_the_model_is_loaded_by_transformers(finished: Path):
     assert tokenizer.decode(tokenizer("the cat")["input_ids"]) == "the cat"
 
 
-@pytest.mark.parametrize("strategy", ["drnas", "darts", "gdas", "spos"])
+@pytest.mark.parametrize("strategy", ["drnas", "darts", "darts-2nd", "gdas", "spos"])
 def test_every_strategy_meets_and_uses_a_budget(search_gpt: Main, tiny: list[str], tmp_path: Path, strategy: str):
     run = tmp_path / "run"
     assert search_gpt([*tiny, "--output-dir", str(run), "--strategy", strategy]) == 0
     outcome = json.loads((run / "architecture.json").read_text())
     assert 0.85 * outcome["budget"]["params"] <= outcome["cost"]["params"] <= outcome["budget"]["params"]
     assert outcome["strategy"] == strategy
+
+
+def test_budgets_of_flops_and_of_both_are_met(search_gpt: Main, tiny: list[str], finished: Path, tmp_path: Path):
+    rows = json.loads((finished / "architecture.json").read_text())["comparison"]
+    edges = {row["name"]: row["cost"] for row in rows}
+    limits = {name: (edges["smallest"][name] + edges["largest"][name]) / 2 for name in ("flops", "params")}
+    for names in (["flops"], ["flops", "params"]):
+        run, given = tmp_path / "-".join(names), {name: limits[name] for name in names}
+        flags = [text for name, limit in given.items() for text in (f"--max-{name}", str(limit))]
+        assert search_gpt([*tiny, "--output-dir", str(run), *flags]) == 0
+        outcome = json.loads((run / "architecture.json").read_text())
+        assert outcome["budget"] == given
+        shares = [outcome["cost"][name] / limit for name, limit in given.items()]
+        assert 0.85 <= max(shares) <= 1
+
+
+def test_options_of_the_strategy_are_kept(search_gpt: Main, tiny: list[str], tmp_path: Path):
+    flags = ["--output-dir", str(tmp_path / "run"), "--strategy", "gdas", "--strategy-options", "{tau_end: 1}"]
+    assert search_gpt([*tiny, *flags]) == 0
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["strategy_options"] == {"tau_end": 1.0}
 
 
 def test_a_config_repeats_a_run(search_gpt: Main, tiny: list[str], tmp_path: Path):

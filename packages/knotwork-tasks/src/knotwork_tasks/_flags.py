@@ -45,6 +45,7 @@ class SearchFlags:
     mixed_precision: str
     compile: bool
     profile: bool = False
+    max_flops: float | None = None
     strategy_options: dict[str, float] = field(default_factory=dict)
     resume: bool
     push_to_hub: str | None
@@ -87,6 +88,8 @@ def search_parser(program: str, description: str, family: str, default_space: st
     add("--arch-learning-rate", type=float | None, help="of the alphas; by default it scales with the number of steps")
     add("--max-params", type=float | Literal["halfway", "none"], default="halfway", help="hard upper limit of the parameters; "
         "halfway between the smallest and the largest architecture by default; none for no limit")  # fmt: skip
+    add("--max-flops", type=float | None, help="hard upper limit of a forward pass' FLOPs, per token or image; without "
+        "--max-params it is the only limit")  # fmt: skip
     add("--candidates", type=int, default=_DEFAULTS.candidates, help="length of the shortlist")
     add("--granularity", type=str | None, help="uniform or per-layer; the space's own by default")
     add("--finetune-steps", type=int, default=_DEFAULTS.finetune_steps, help="steps of sliced fine-tuning that each finalist "

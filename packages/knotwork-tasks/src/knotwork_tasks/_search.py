@@ -83,9 +83,6 @@ def search(flags: FlagsT, prepare: Callable[[FlagsT, RunFolder, Accelerator], Ta
 
 
 def _settings(flags: SearchFlags, supernet: Supernet) -> SearchSettings:
-    limit = flags.max_params
-    if limit == "halfway":
-        limit = sum(costs(supernet, edge)["params"] for edge in (supernet.space.smallest, supernet.space.largest)) / 2
     return SearchSettings(
         strategy=flags.strategy,
         strategy_options=flags.strategy_options,
@@ -94,12 +91,23 @@ def _settings(flags: SearchFlags, supernet: Supernet) -> SearchSettings:
         gradient_accumulation=flags.gradient_accumulation,
         learning_rate=flags.learning_rate,
         arch_learning_rate=flags.arch_learning_rate,
-        limits={} if limit == "none" else {"params": limit},
+        limits=_limits(flags, supernet),
         candidates=flags.candidates,
         finetune_steps=flags.finetune_steps,
         seed=flags.seed,
         compile=flags.compile,
     )
+
+
+def _limits(flags: SearchFlags, supernet: Supernet) -> dict[str, float]:
+    limits = {} if flags.max_flops is None else {"flops": flags.max_flops}
+    if flags.max_params == "halfway":
+        if not limits:
+            edges = supernet.space.smallest, supernet.space.largest
+            limits["params"] = sum(costs(supernet, edge)["params"] for edge in edges) / 2
+    elif flags.max_params != "none":
+        limits["params"] = flags.max_params
+    return limits
 
 
 def _accelerator(flags: SearchFlags, run: RunFolder) -> Accelerator:
