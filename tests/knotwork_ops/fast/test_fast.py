@@ -110,9 +110,12 @@ def test_mixed_norm(mode: str, dtype: torch.dtype, prefixes: tuple[int, ...], se
 @modes
 @pytest.mark.parametrize("at_once", [1, 20, 2**24])
 @few
-@given(rows=st.integers(1, 9), classes=st.integers(1, 9), columns=st.integers(1, 5), seed=seeds)
-def test_cross_entropy(mode: str, dtype: torch.dtype, at_once: int, rows: int, classes: int, columns: int, seed: int):
-    inputs = tensors(seed, x=(rows, columns), weight=(classes, columns))
+@given(rows=st.integers(1, 40), classes=st.integers(1, 9), columns=st.integers(1, 5), unread=st.integers(0, 2), seed=seeds)
+def test_cross_entropy(
+    mode: str, dtype: torch.dtype, at_once: int, rows: int, classes: int, columns: int, unread: int, seed: int
+):
+    """Of up to three parts, which have sixteen rows or more."""
+    inputs = tensors(seed, x=(rows, columns), weight=(classes, columns + unread))
     targets = torch.randint(classes, (rows,), generator=torch.Generator().manual_seed(seed))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_cross_entropy, "LOGITS_AT_ONCE", at_once)

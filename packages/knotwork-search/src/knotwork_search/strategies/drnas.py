@@ -17,7 +17,7 @@ class DrNAS(Strategy):
     Args:
         space: the search space.
         max_steps: of the search.
-        distance: coefficient of the distance from the symmetric Dirichlet, which keeps the draws exploring (their eq. 5).
+        distance: coefficient of the distance from the symmetric Dirichlet, which keeps the draws exploring.
     """
 
     single_stage = True
