@@ -48,7 +48,7 @@ def test_the_model_is_loaded_by_transformers(finished: Path):
     assert tokenizer.decode(tokenizer("the cat")["input_ids"]) == "the cat"
 
 
-@pytest.mark.parametrize("strategy", ["drnas", "darts", "darts-2nd", "gdas", "spos"])
+@pytest.mark.parametrize("strategy", ["drnas", "darts", "darts-2nd", "gdas", "spos-rs"])
 def test_every_strategy_meets_and_uses_a_budget(search_gpt: Main, tiny: list[str], tmp_path: Path, strategy: str):
     run = tmp_path / "run"
     assert search_gpt([*tiny, "--output-dir", str(run), "--strategy", strategy]) == 0

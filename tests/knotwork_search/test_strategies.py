@@ -81,7 +81,7 @@ def test_a_draw_is_a_function_of_the_key(name):
 
 def test_unknown_strategy_lists_the_names():
     with pytest.raises(
-        ValueError, match=r"unknown strategy 'adam': known are \['drnas', 'darts', 'darts-2nd', 'gdas', 'spos'\]"
+        ValueError, match=r"unknown strategy 'adam': known are \['drnas', 'darts', .*'spos-re', .*'sandwich-nsga2'\]"
     ):
         strategy("adam", PER_LAYER, STEPS)
 
@@ -180,6 +180,16 @@ def test_spos_is_uniform_whatever_the_alphas():
     torch.testing.assert_close(found.probabilities(many(ALPHA))["option"], torch.full((MANY, 3), 1 / 3))
 
 
+def test_the_sandwich_rule_trains_both_ends_and_what_is_drawn():
+    found = strategy("sandwich-re", PER_LAYER, STEPS, {"random": 3.0})
+    assert (found.distils, found.single_stage, found.searcher) == (True, False, "evolution")
+    with seeded("sandwich"):
+        largest, smallest, *drawn = found.weight_selections(initial_alphas(PER_LAYER, seed=0), 0)
+    assert (largest, smallest) == (PER_LAYER.largest, PER_LAYER.smallest)
+    assert len({str(sample) for sample in drawn}) == 3
+    assert len(strategy("sandwich-re", PER_LAYER, STEPS).weight_selections({}, 0)) == 4
+
+
 def test_drnas_is_held_near_the_symmetric_dirichlet():
     """Against the divergence's integral, sampled."""
     alphas = {"option": torch.tensor([[0.7, -0.4, 0.1], [0.0, 0.0, 0.0]], requires_grad=True)}
@@ -215,4 +225,4 @@ def test_options_reach_the_strategy():
     with pytest.raises(ValueError, match="'drnas' has no option 'tau': it has \\['distance'\\]"):
         strategy("drnas", PER_LAYER, STEPS, {"tau": 1.0})
     with pytest.raises(ValueError, match="it has none"):
-        strategy("spos", PER_LAYER, STEPS, {"tau": 1.0})
+        strategy("spos-re", PER_LAYER, STEPS, {"searcher": 1.0})

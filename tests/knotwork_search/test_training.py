@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .toy import PER_LAYER, Toy, one_batch, same, weights_of
 
+RATE = 1.0
 STILL = SimpleNamespace(step=lambda: None, zero_grad=lambda: None)
 """An optimiser that leaves gradients to be looked at."""
 
@@ -20,7 +21,7 @@ def halves(batch: dict[str, Tensor]) -> list[dict[str, Tensor]]:
 
 
 def sgd(toy: Toy) -> torch.optim.SGD:
-    return torch.optim.SGD(toy.parameters(), lr=1.0)
+    return torch.optim.SGD(toy.parameters(), lr=RATE)
 
 
 @pytest.mark.parametrize("name", ["darts", "drnas", "gdas"])
@@ -94,7 +95,7 @@ def test_weight_step_changes_weights_alone(accelerator):
     with torch.no_grad():
         mixture = strategy("drnas", PER_LAYER, 10).sample(alphas, 0)
     wanted = toy.loss(one_batch(), mixture).detach()
-    loss = weight_update(toy, [one_batch()], mixture, sgd(toy), 1.0, accelerator)
+    loss = weight_update(toy, [one_batch()], [mixture], sgd(toy), 1.0, accelerator)
     torch.testing.assert_close(loss, wanted)
     assert not loss.requires_grad
     assert all(not torch.equal(after, before[name]) for name, after in weights_of(toy).items())
@@ -106,7 +107,7 @@ def test_weight_step_changes_weights_alone(accelerator):
 def test_weight_step_of_an_architecture_leaves_the_rest_of_the_weights(accelerator):
     toy = Toy()
     before = weights_of(toy)
-    weight_update(toy, [one_batch()], PER_LAYER.smallest, sgd(toy), 1.0, accelerator)
+    weight_update(toy, [one_batch()], [PER_LAYER.smallest], sgd(toy), 1.0, accelerator)
     moved = {name: after != before[name] for name, after in weights_of(toy).items()}
     assert {name for name, change in moved.items() if change.any()} == {
         *("embed.weight", "embed.bias", "up.0.weight", "up.0.bias", "down.0.weight", "down.0.bias", "head.weight", "head.bias")
@@ -120,7 +121,7 @@ def test_weight_step_clips_the_whole_gradient(accelerator, clip):
     toy = Toy()
     before = weights_of(toy)
     data = [{**one_batch(), "y": torch.full((8,), 1e3)}]
-    weight_update(toy, data, PER_LAYER.largest, sgd(toy), clip, accelerator)
+    weight_update(toy, data, [PER_LAYER.largest], sgd(toy), clip, accelerator)
     step = torch.cat([(after - before[name]).flatten() for name, after in weights_of(toy).items()])
     assert float(step.norm()) == pytest.approx(clip, rel=1e-3)
 
@@ -130,7 +131,7 @@ def test_two_halves_make_the_step_of_the_whole_batch(accelerator):
     mixture = strategy("darts", PER_LAYER, 10).probabilities(initial_alphas(PER_LAYER, seed=0, scale=1.0))
     mixture = Mixture(PER_LAYER, {name: weights.detach() for name, weights in mixture.items()})
     losses = [
-        weight_update(toy, data, mixture, sgd(toy), 0.5, accelerator)
+        weight_update(toy, data, [mixture], sgd(toy), 0.5, accelerator)
         for toy, data in ((whole, [one_batch()]), (split, halves(one_batch())))
     ]
     torch.testing.assert_close(losses[0], losses[1], atol=1e-6, rtol=0)
@@ -169,3 +170,31 @@ def test_architecture_step_adds_the_gradient_of_the_strategys_penalty(accelerato
     for without, with_penalty, wanted in zip(*gradients, torch.autograd.grad(penalty, list(alphas.values())), strict=True):
         torch.testing.assert_close(with_penalty - without, wanted, atol=1e-6, rtol=1e-4)
         assert bool(wanted.any())
+
+
+def test_distillation_teaches_by_the_first_selection(accelerator):
+    """Against the gradients of both losses taken apart."""
+    toy, batch = Toy(), one_batch()
+    smallest, largest = PER_LAYER.smallest, PER_LAYER.largest
+    with torch.no_grad():
+        predicted = toy(batch["x"], largest)
+    own = toy.loss(batch, largest)
+    taught = toy.loss({**batch, "y": predicted}, smallest)
+    weights = [parameter for _, parameter in toy.named_parameters()]
+    gradients = torch.autograd.grad((own + taught) / 2, weights, allow_unused=True)
+    wanted = [w.detach() - RATE * g if g is not None else w.detach().clone() for w, g in zip(weights, gradients, strict=True)]
+    loss = weight_update(toy, [batch], [largest, smallest], sgd(toy), 1e9, accelerator, distils=True)
+    assert loss == own
+    for weight, value in zip(weights, wanted, strict=True):
+        torch.testing.assert_close(weight.detach(), value)
+
+
+def test_without_distillation_all_selections_see_the_targets(accelerator):
+    toy, batch = Toy(), one_batch()
+    smallest, largest = PER_LAYER.smallest, PER_LAYER.largest
+    weights = [parameter for _, parameter in toy.named_parameters()]
+    mean = (toy.loss(batch, largest) + toy.loss(batch, smallest)) / 2
+    wanted = [w.detach() - RATE * g for w, g in zip(weights, torch.autograd.grad(mean, weights), strict=True)]
+    weight_update(toy, [batch], [largest, smallest], sgd(toy), 1e9, accelerator)
+    for weight, value in zip(weights, wanted, strict=True):
+        torch.testing.assert_close(weight.detach(), value)

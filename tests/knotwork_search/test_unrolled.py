@@ -104,9 +104,10 @@ def test_a_failing_loss_puts_the_weights_back(accelerator, monkeypatch):
 
 def test_a_search_looks_ahead_to_the_batch_it_then_trains_on(accelerator):
     toy = Toy()
-    toy.seen = []
     settings = SearchSettings(strategy="darts-2nd", max_steps=2, batch_size=2, fair_share=0.0, seed=1)
-    Search(toy, SearchData(numbered(8), numbered(8, first=100)), settings, accelerator=accelerator).train()
+    search = Search(toy, SearchData(numbered(8), numbered(8, first=100)), settings, accelerator=accelerator)
+    toy.seen = []
+    search.train()
     for step in (toy.seen[:5], toy.seen[5:]):
         (_, ahead), (_, held_out), *difference, (trained, last) = step
         assert trained

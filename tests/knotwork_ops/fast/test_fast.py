@@ -126,6 +126,27 @@ def test_cross_entropy(
         assert_equal(fast, plain, inputs, mode, dtype, mixed=set())
 
 
+@dtypes
+@modes
+@pytest.mark.parametrize("at_once", [20, 2**24])
+@few
+@given(rows=st.integers(1, 40), classes=st.integers(1, 9), columns=st.integers(1, 5), taught=st.integers(1, 5), seed=seeds)
+def test_cross_entropy_from_a_teacher(
+    mode: str, dtype: torch.dtype, at_once: int, rows: int, classes: int, columns: int, taught: int, seed: int
+):
+    """The teacher reads a wider or narrower part of the same weight, and neither it nor what it reads learns from that."""
+    inputs = tensors(seed, x=(rows, columns), weight=(classes, 5))
+    teacher = tensors(seed + 1, teacher=(rows, taught))["teacher"].to(dtype).requires_grad_()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_cross_entropy, "LOGITS_AT_ONCE", at_once)
+        fast, plain = (
+            lambda operation=o, **given: operation(**given, targets=teacher)
+            for o in (_cross_entropy.fused_cross_entropy, _cross_entropy.plain_cross_entropy)
+        )
+        assert_equal(fast, plain, inputs, mode, dtype, mixed=set())
+    assert teacher.grad is None
+
+
 def test_cross_entropy_of_huge_logits_is_finite():
     x, weight = torch.full((2, 1), 1e4), torch.tensor([[1.0], [-1.0]], requires_grad=True)
     loss = _cross_entropy.fused_cross_entropy(x, weight, torch.tensor([0, 1]))

@@ -14,7 +14,8 @@ def linear_cross_entropy(x: Tensor, weight: Tensor, targets: Tensor, inputs: Wid
     Args:
         x: ``(rows, in)``, or ``(rows, width)`` when the input is sliced.
         weight: ``(classes, in)`` at the largest width.
-        targets: ``(rows,)`` of class numbers.
+        targets: ``(rows,)`` of class numbers; or ``(rows, width)`` of what the head of a teacher reads, a subnet's of the same
+            weight: the cross-entropy is then from the teacher's probabilities, which get no gradient (in-place distillation).
         inputs: how the input dimension is used.
 
     Returns:

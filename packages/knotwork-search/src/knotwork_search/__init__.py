@@ -2,6 +2,7 @@
 
 from knotwork_search._alphas import entropy, initial_alphas
 from knotwork_search._batches import batches, fixed_batches
+from knotwork_search._black_box import BlackBox
 from knotwork_search._budget import Budget, costs
 from knotwork_search._checkpoint import load_checkpoint
 from knotwork_search._discretise import Candidate, likeliest, shortlist
@@ -23,6 +24,7 @@ __all__ = [
     "STRATEGIES",
     "Alphas",
     "Batch",
+    "BlackBox",
     "Budget",
     "Candidate",
     "Ranked",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,16 +16,19 @@ from rich.console import Console
 
 from knotwork_search._alphas import entropy, initial_alphas
 from knotwork_search._batches import batches, fixed_batches
+from knotwork_search._black_box import BlackBox, study_name
 from knotwork_search._budget import Budget
 from knotwork_search._checkpoint import load_checkpoint, load_optimiser, optimiser_tensors, save_checkpoint
+from knotwork_search._compute import CountedSupernet
 from knotwork_search._discretise import shortlist
+from knotwork_search._evaluate import evaluate
 from knotwork_search._optimisers import architecture_optimiser, cosine, set_learning_rate, weight_optimiser
 from knotwork_search._profile import StepProfile
 from knotwork_search._protocols import Batch, Supernet
 from knotwork_search._recorder import Recorder
 from knotwork_search._run import RunFolder
 from knotwork_search._sampling import draw_architecture, most_likely, seeded, uniform_mixture
-from knotwork_search._select import Ranked, choose, random_candidates
+from knotwork_search._select import Ranked, choose, finetuned
 from knotwork_search._settings import SearchSettings
 from knotwork_search._training import architecture_update, weight_update
 from knotwork_search._unrolled import Lookahead
@@ -31,8 +36,6 @@ from knotwork_search.strategies import strategy as strategy_by_name
 
 ALPHA_TRAVEL = 8.0
 """How far an architecture parameter can move over a search when no rate is given."""
-RANDOM_SEARCH_FACTOR = 4
-"""A two-stage strategy draws this many times ``candidates`` architectures at random."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Search:
         run: the folder for checkpoints, or None to keep none.
         recorder: for metrics and progress; a silent one when None.
         profile: of some of the steps, or None.
+        storage: URL of the database that holds the study of a two-stage strategy; SQLite in the run's folder when None.
 
     Raises:
         ValueError: an unknown strategy, or a budget below the smallest architecture.
@@ -78,8 +82,10 @@ class Search:
         run: RunFolder | None = None,
         recorder: Recorder | None = None,
         profile: StepProfile | None = None,
+        storage: str | None = None,
     ) -> None:
         self.supernet, self.data, self.settings, self.run_folder, self.profile = supernet, data, settings, run, profile
+        self.storage = f"sqlite:///{run.study}" if storage is None and run is not None else storage
         self.accelerator = accelerator or Accelerator()
         self.strategy = strategy_by_name(settings.strategy, supernet.space, settings.max_steps, settings.strategy_options)
         if self.strategy.second_order and self.accelerator.scaler is not None:
@@ -89,6 +95,7 @@ class Search:
         self.recorder = recorder or Recorder(None, settings.max_steps, self.accelerator, console=Console(quiet=True))
         device = self.accelerator.device
         supernet.to(device)
+        self._counted = CountedSupernet(supernet, fixed_batches(data.weight, 1, 1, device)[0])
         self.alphas = initial_alphas(supernet.space, settings.seed, device=device)
         self.fair_steps = round(settings.fair_share * settings.max_steps) if self.strategy.single_stage else 0
         self.step = 0
@@ -120,6 +127,8 @@ class Search:
                         self._architecture_step(step, held_out, data)
                     self._weight_step(step, data)
                 self.step += 1
+                if searching and settings.incumbent_every and self.step % settings.incumbent_every == 0:
+                    self._note_incumbent()
                 if self.step % settings.checkpoint_every == 0 or self.step == settings.max_steps:
                     self.save()
         self.recorder.flush()
@@ -127,22 +136,19 @@ class Search:
     def choose(self) -> SearchResult:
         """Discretise: shortlist within the budget, compare on the architecture split, return the best."""
         settings, probabilities = self.settings, self.probabilities()
+        rest = self.data.weight, self._held_out, settings, self.accelerator, self.recorder.message
         if self.strategy.single_stage:
-            candidates = shortlist(
-                self.supernet, probabilities, self.budget, settings.candidates, least_share=settings.least_share
-            )
+            share = settings.least_share
+            candidates = shortlist(self.supernet, probabilities, self.budget, settings.candidates, least_share=share)
+            ranked = choose(self._counted, candidates, *rest)
         else:
-            size = RANDOM_SEARCH_FACTOR * settings.candidates
-            candidates = random_candidates(
-                self.supernet, self.budget, size, least_share=settings.least_share, seed=settings.seed
-            )
-        held_out = fixed_batches(
-            self.data.architecture, settings.batch_size, settings.evaluation_batches, self.accelerator.device
-        )
-        ranked = choose(
-            self.supernet, candidates, self.data.weight, held_out, settings, self.accelerator, self.recorder.message
-        )
+            ranked = finetuned(self._counted, self._second_stage()[: settings.candidates], *rest)
         return SearchResult(ranked[0].candidate.architecture, ranked, probabilities)
+
+    @property
+    def flops(self) -> float:
+        """FLOPs of the forward and backward passes so far, over all processes."""
+        return self._counted.flops * self.accelerator.num_processes
 
     def probabilities(self) -> Mixture:
         """The present weight of each option, without gradients."""
@@ -161,6 +167,7 @@ class Search:
         scaler = self.accelerator.scaler
         state = {
             "step": self.step,
+            "flops": self.flops,
             "multipliers": {name: float(value) for name, value in self.budget.multipliers.items()},
             "scaler": None if scaler is None else scaler.state_dict(),
         }
@@ -186,7 +193,49 @@ class Search:
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step, self.budget.multipliers = int(state["step"]), dict(state["multipliers"])
+        self._counted.flops = float(state.get("flops", 0.0)) / self.accelerator.num_processes
         self.recorder.resume_at(self.step)
+
+    @cached_property
+    def _held_out(self) -> list[Batch]:
+        """What architectures are compared on."""
+        settings, device = self.settings, self.accelerator.device
+        return fixed_batches(self.data.architecture, settings.batch_size, settings.evaluation_batches, device)
+
+    def _note_incumbent(self) -> None:
+        """Record what would be returned now, by its inherited loss."""
+        share, probabilities = self.settings.least_share, self.probabilities()
+        likeliest = shortlist(self.supernet, probabilities, self.budget, 1, least_share=share)[0].architecture
+        self._record_incumbent(likeliest, evaluate(self.supernet, self._held_out, likeliest, self.accelerator)["loss"])
+
+    def _record_incumbent(self, architecture: Architecture, loss: float) -> None:
+        values = {"architecture": architecture.as_dict(), "loss": loss, "flops": self.flops}
+        self.recorder.record(self.step - 1, "incumbent", values)
+
+    def _second_stage(self) -> list[Ranked]:
+        """Architectures evaluated with inherited weights, the best first."""
+        settings, space = self.settings, self.supernet.space
+        self.recorder.message(f"evaluating {settings.evaluations} architectures: {self.strategy.searcher}")
+        search = BlackBox(
+            self.strategy.searcher,
+            settings.evaluations,
+            settings.least_share,
+            settings.seed,
+            self.storage,
+            study_name(space.as_dict(), asdict(settings)),
+        )
+
+        best = math.inf
+
+        def loss_of(architecture: Architecture) -> float:
+            nonlocal best
+            loss = evaluate(self._counted, self._held_out, architecture, self.accelerator)["loss"]
+            if loss < best and settings.incumbent_every:
+                best = loss
+                self._record_incumbent(architecture, loss)
+            return loss
+
+        return search.run(self.supernet, self.budget, loss_of, self.accelerator)
 
     def _architecture_rate(self) -> float:
         steps = max(1, self.settings.max_steps - self.fair_steps)
@@ -207,7 +256,7 @@ class Search:
 
     def _architecture_step(self, step: int, data: list[Batch], weight_data: list[Batch]) -> None:
         loss, cost = architecture_update(
-            self.supernet,
+            self._counted,
             data,
             self.strategy,
             self.alphas,
@@ -233,22 +282,23 @@ class Search:
     def _weight_step(self, step: int, data: list[Batch]) -> None:
         rate = self._rate(step)
         set_learning_rate(self.weight_optimiser, rate)
-        selection = self._weight_selection(step)
-        loss = weight_update(self.supernet, data, selection, self.weight_optimiser, self.settings.clip, self.accelerator)
-        self.recorder.record(step, "weight", {"loss": loss, "learning_rate": rate})
+        selections = self._weight_selections(step)
+        common = self.weight_optimiser, self.settings.clip, self.accelerator
+        loss = weight_update(self._counted, data, selections, *common, distils=self.strategy.distils)
+        self.recorder.record(step, "weight", {"loss": loss, "learning_rate": rate, "flops": self.flops})
 
     def _rate(self, step: int) -> float:
         """The weights' learning rate."""
         steps = self.settings.max_steps
         return self.settings.learning_rate * cosine(step, steps, max(1, round(self.settings.warmup_share * steps)))
 
-    def _weight_selection(self, step: int) -> Selection:
+    def _weight_selections(self, step: int) -> list[Selection]:
         """What the weights are trained on: fairly drawn single architectures first, then mixtures and likely ones in turn."""
         space = self.supernet.space
         if step < self.fair_steps:
             fair = (space.largest, space.smallest)
-            return fair[step % 4] if step % 4 < 2 else draw_architecture(uniform_mixture(space))
+            return [fair[step % 4] if step % 4 < 2 else draw_architecture(uniform_mixture(space))]
         if self.strategy.single_stage and step % 2:
-            return draw_architecture(self.probabilities())
+            return [draw_architecture(self.probabilities())]
         with torch.no_grad():
-            return self.strategy.sample(self.alphas, step)
+            return self.strategy.weight_selections(self.alphas, step)

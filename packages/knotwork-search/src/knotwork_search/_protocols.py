@@ -26,6 +26,10 @@ class Supernet(Protocol):
         """Mean loss of a batch, 0-dim."""
         ...
 
+    def teach(self, batch: Batch, arch: Architecture) -> tuple[Tensor, Batch]:
+        """The loss, and the batch with the architecture's predictions as targets. It serves until the weights change."""
+        ...
+
     def metrics(self, batch: Batch, arch: Selection) -> dict[str, Tensor]:
         """Evaluation figures of a batch, each a 0-dim mean; ``loss`` among them."""
         ...
@@ -54,12 +58,20 @@ class Strategy(Protocol):
 
     single_stage: bool
     """Whether the architecture parameters are learnt by gradient; else they stay as they are and a search follows training."""
+    searcher: str = "random"
+    """The search that follows, one of ``BlackBox``'s."""
     second_order: bool = False
-    """Whether their gradient is that of the held-out loss after the next weight step."""
+    """Whether the gradient of the architecture parameters is that of the held-out loss after the next weight step."""
+    distils: bool = False
+    """Whether the first selection of a weight step teaches the others."""
 
     def sample(self, alphas: Alphas, step: int) -> Mixture | HardSample:
         """What to run at a step. Draws from torch's global generator, which the loop seeds by step."""
         ...
+
+    def weight_selections(self, alphas: Alphas, step: int) -> list[Selection]:
+        """What a weight step trains; one sample by default."""
+        return [self.sample(alphas, step)]
 
     def probabilities(self, alphas: Alphas) -> Mixture:
         """The weight of each option in expectation: for cost, reports and discretisation."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -55,23 +55,37 @@ def choose(
     accelerator: Accelerator,
     notify: Callable[[str], None] = lambda message: None,
 ) -> list[Ranked]:
-    """Rank candidates, best first.
-
-    All are evaluated with inherited weights. The better half is then fine-tuned, sliced, for a third of ``finetune_steps``, and
-    the best quarter of that again from the inherited weights for all of them (successive halving: Jamieson & Talwalkar 2016).
-    Every candidate sees the same batches. The supernet's weights are put back after each, so the result inherits from the
-    supernet and the fine-tuning only decides.
-    """
+    """Rank candidates, best first: all are evaluated with inherited weights, then the better ones fine-tuned."""
     notify(f"comparing {len(candidates)} candidates with inherited weights")
-    scored = []
-    for candidate in candidates:
-        loss = evaluate(supernet, held_out, candidate.architecture, accelerator)["loss"]
-        scored.append(Ranked(candidate, loss))
-    scored.sort(key=lambda ranked: _diverged_last(ranked.loss))
+    scored = by_loss(Ranked(c, evaluate(supernet, held_out, c.architecture, accelerator)["loss"]) for c in candidates)
+    return finetuned(supernet, scored, weight_data, held_out, settings, accelerator, notify)
+
+
+def by_loss(ranked: Iterable[Ranked]) -> list[Ranked]:
+    """The best first, by inherited loss."""
+    return sorted(ranked, key=lambda entry: _diverged_last(entry.loss))
+
+
+def finetuned(
+    supernet: Supernet,
+    scored: list[Ranked],
+    weight_data: Any,
+    held_out: Sequence[Batch],
+    settings: SearchSettings,
+    accelerator: Accelerator,
+    notify: Callable[[str], None] = lambda message: None,
+) -> list[Ranked]:
+    """Rank candidates, given by inherited loss, anew by their loss after fine-tuning.
+
+    The better half is fine-tuned, sliced, for a third of ``finetune_steps``, and the best quarter of that again from the
+    inherited weights for all of them (successive halving: Jamieson & Talwalkar 2016). Every candidate sees the same batches.
+    The supernet's weights are put back after each, so the result inherits from the supernet and the fine-tuning only decides.
+    """
     if settings.finetune_steps == 0 or len(scored) == 1:
         return scored
+    count = len(scored)
     for keep, steps in ((2, -(-settings.finetune_steps // 3)), (8, settings.finetune_steps)):
-        entrants = -(-len(candidates) // keep)
+        entrants = -(-count // keep)
         notify(f"fine-tuning the best {entrants} for {steps} steps each")
         tuned = []
         for ranked in scored[:entrants]:
@@ -136,7 +150,7 @@ def _finetune(
             optimiser, FINETUNE_RATE * settings.learning_rate * cosine(step, steps, max(1, steps // 10), floor=0.0)
         )
         with seeded("finetune", settings.seed, step):
-            weight_update(supernet, [next(stream)], architecture, optimiser, settings.clip, accelerator)
+            weight_update(supernet, [next(stream)], [architecture], optimiser, settings.clip, accelerator)
     # The accelerator keeps what it has prepared; a fine-tuning's optimiser is done with.
     accelerator._optimizers.remove(optimiser)
 

@@ -27,9 +27,12 @@ class SearchSettings:
         clip: largest norm of the weights' gradient.
         limits: the budget, an upper limit by currency.
         candidates: length of the shortlist.
+        evaluations: architectures that the second stage of a two-stage strategy evaluates.
         finetune_steps: steps of sliced fine-tuning that each finalist of the shortlist gets before they are compared.
         least_share: how much of the budget a candidate must use.
         evaluation_batches: batches of the architecture split that candidates are compared on.
+        incumbent_every: steps between two records of the architecture that would be returned now; 0 for none. A two-stage
+            strategy with any other number records each architecture that is better than those before.
         checkpoint_every: steps between checkpoints.
         seed: of everything random.
         compile: whether the supernet compiles what a mixture runs.
@@ -48,9 +51,11 @@ class SearchSettings:
     clip: float = 1.0
     limits: Mapping[str, float] = field(default_factory=dict)
     candidates: int = 16
+    evaluations: int = 200
     finetune_steps: int = 60
     least_share: float = 0.85
     evaluation_batches: int = 16
+    incumbent_every: int = 0
     checkpoint_every: int = 200
     seed: int = 0
     compile: bool = False
@@ -61,11 +66,13 @@ class SearchSettings:
             "batch_size",
             "gradient_accumulation",
             "candidates",
+            "evaluations",
             "evaluation_batches",
             "checkpoint_every",
         ):
             _require_whole(name, getattr(self, name), 1)
-        _require_whole("finetune_steps", self.finetune_steps, 0)
+        for name in ("finetune_steps", "incumbent_every"):
+            _require_whole(name, getattr(self, name), 0)
         for name in ("learning_rate", "clip"):
             _require(name, getattr(self, name), 1e-12, math.inf)
         if self.arch_learning_rate is not None:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
-from knotwork_ops import Selection
+from knotwork_ops import Architecture, Selection
 from torch import Tensor
 
 from knotwork_search._budget import Budget
@@ -19,18 +19,40 @@ from knotwork_search._unrolled import Lookahead, unrolled_gradient
 def weight_update(
     supernet: Supernet,
     data: Sequence[Batch],
-    arch: Selection,
+    selections: Sequence[Selection],
     optimiser: Any,
     clip: float,
     accelerator: Accelerator,
+    *,
+    distils: bool = False,
 ) -> Tensor:
-    """One step of the weights on the mean loss over some batches. Returns that loss, detached, averaged over processes."""
+    """One step of the weights on the mean loss over some batches and selections.
+
+    Args:
+        supernet: to be trained.
+        data: the batches.
+        selections: what to train.
+        optimiser: of the weights.
+        clip: largest norm of the gradient.
+        accelerator: for precision and processes.
+        distils: whether the first selection, an architecture, teaches the others: they get its predictions as targets.
+
+    Returns:
+        The first selection's loss, detached, averaged over batches and processes.
+    """
     total = torch.zeros((), device=accelerator.device)
+    first, *others = selections
     for batch in data:
         with accelerator.autocast():
-            value = supernet.loss(batch, arch) / len(data)
-        accelerator.backward(value)
-        total += value.detach()
+            loss, targets = (
+                supernet.teach(batch, cast(Architecture, first)) if distils else (supernet.loss(batch, first), batch)
+            )
+        accelerator.backward(loss / (len(data) * len(selections)))
+        total += loss.detach() / len(data)
+        for selection in others:
+            with accelerator.autocast():
+                value = supernet.loss(targets, selection)
+            accelerator.backward(value / (len(data) * len(selections)))
     parameters = [parameter for _, parameter in supernet.named_parameters()]
     average_gradients(parameters, accelerator)
     accelerator.clip_grad_norm_(parameters, clip)

@@ -11,7 +11,7 @@ from knotwork_search import STRATEGIES, RunFolder, SearchSettings
 from knotwork_spaces import load_space, presets_of
 
 _DEFAULTS = SearchSettings()
-_NOT_REPEATED = ("output_dir", "resume", "push_to_hub", "profile")
+_NOT_REPEATED = ("output_dir", "resume", "push_to_hub", "profile", "storage")
 _CHOICES: dict[str, tuple[str | None, ...]] = {
     "strategy": tuple(STRATEGIES),
     "granularity": (None, "uniform", "per-layer"),
@@ -47,6 +47,9 @@ class SearchFlags:
     profile: bool = False
     max_flops: float | None = None
     strategy_options: dict[str, float] = field(default_factory=dict)
+    evaluations: int = _DEFAULTS.evaluations
+    incumbent_every: int = 0
+    storage: str | None = None
     resume: bool
     push_to_hub: str | None
     report_to: str
@@ -91,6 +94,12 @@ def search_parser(program: str, description: str, family: str, default_space: st
     add("--max-flops", type=float | None, help="hard upper limit of a forward pass' FLOPs, per token or image; without "
         "--max-params it is the only limit")  # fmt: skip
     add("--candidates", type=int, default=_DEFAULTS.candidates, help="length of the shortlist")
+    add("--evaluations", type=int, default=_DEFAULTS.evaluations, help="architectures that the second stage of a two-stage "
+        "strategy evaluates")  # fmt: skip
+    add("--incumbent-every", type=int, default=0, help="steps between two records, in metrics.jsonl, of the architecture that "
+        "would be returned now; 0 for none")  # fmt: skip
+    add("--storage", type=str | None, help="URL of the database that keeps the study of evolution or NSGA-II, for several "
+        "machines; SQLite in the run's folder by default")  # fmt: skip
     add("--granularity", type=str | None, help="uniform or per-layer; the space's own by default")
     add("--finetune-steps", type=int, default=_DEFAULTS.finetune_steps, help="steps of sliced fine-tuning that each finalist "
         "gets before they are compared; the exported weights stay the supernet's")  # fmt: skip

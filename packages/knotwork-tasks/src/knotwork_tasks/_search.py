@@ -65,7 +65,8 @@ def search(flags: FlagsT, prepare: Callable[[FlagsT, RunFolder, Accelerator], Ta
     recorder = Recorder(run.metrics, flags.max_steps, accelerator, unit=task.unit, units_per_step=items * task.units_per_item)
     data = SearchData(task.weight_data, task.architecture_data)
     profile = StepProfile(run.path, recorder.message) if flags.profile and accelerator.is_main_process else None
-    searching = Search(task.supernet, data, settings, accelerator=accelerator, run=run, recorder=recorder, profile=profile)
+    own: dict[str, Any] = {"accelerator": accelerator, "run": run, "recorder": recorder, "profile": profile}
+    searching = Search(task.supernet, data, settings, storage=flags.storage, **own)
     if flags.resume:
         searching.load()
     elif accelerator.is_main_process:
@@ -93,6 +94,8 @@ def _settings(flags: SearchFlags, supernet: Supernet) -> SearchSettings:
         arch_learning_rate=flags.arch_learning_rate,
         limits=_limits(flags, supernet),
         candidates=flags.candidates,
+        evaluations=flags.evaluations,
+        incumbent_every=flags.incumbent_every,
         finetune_steps=flags.finetune_steps,
         seed=flags.seed,
         compile=flags.compile,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from inspect import signature
+from functools import partial
+from inspect import Parameter, signature
 
 from knotwork_ops import SearchSpace
 
@@ -11,6 +12,7 @@ from knotwork_search._protocols import Strategy
 from knotwork_search.strategies.darts import DARTS, SecondOrderDARTS
 from knotwork_search.strategies.drnas import DrNAS
 from knotwork_search.strategies.gdas import GDAS
+from knotwork_search.strategies.sandwich import Sandwich
 from knotwork_search.strategies.spos import SPOS
 
 STRATEGIES: dict[str, Callable[..., Strategy]] = {
@@ -18,7 +20,12 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "darts": DARTS,
     "darts-2nd": SecondOrderDARTS,
     "gdas": GDAS,
-    "spos": SPOS,
+    "spos-rs": partial(SPOS, searcher="random"),
+    "spos-re": partial(SPOS, searcher="evolution"),
+    "spos-nsga2": partial(SPOS, searcher="nsga2"),
+    "sandwich-rs": partial(Sandwich, searcher="random"),
+    "sandwich-re": partial(Sandwich, searcher="evolution"),
+    "sandwich-nsga2": partial(Sandwich, searcher="nsga2"),
 }
 
 
@@ -36,11 +43,12 @@ def strategy(name: str, space: SearchSpace, max_steps: int, options: Mapping[str
     """
     if name not in STRATEGIES:
         raise ValueError(f"unknown strategy {name!r}: known are {list(STRATEGIES)}")
-    known = list(signature(STRATEGIES[name]).parameters)[2:]
+    taken = list(signature(STRATEGIES[name]).parameters.values())[2:]
+    known = [parameter.name for parameter in taken if parameter.kind is Parameter.POSITIONAL_OR_KEYWORD]
     for option in options or {}:
         if option not in known:
             raise ValueError(f"the strategy {name!r} has no option {option!r}: it has {known or 'none'}")
     return STRATEGIES[name](space, max_steps, **(options or {}))
 
 
-__all__ = ["DARTS", "GDAS", "SPOS", "STRATEGIES", "DrNAS", "SecondOrderDARTS", "strategy"]
+__all__ = ["DARTS", "GDAS", "SPOS", "STRATEGIES", "DrNAS", "Sandwich", "SecondOrderDARTS", "strategy"]

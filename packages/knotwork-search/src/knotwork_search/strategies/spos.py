@@ -9,12 +9,18 @@ from knotwork_search._sampling import draw_architecture, uniform_mixture
 
 
 class SPOS(Strategy):
-    """Every step trains one architecture drawn uniformly (their section 3.2); the search follows on the trained supernet."""
+    """Every step trains one architecture drawn uniformly (their section 3.2); the search follows on the trained supernet.
+
+    Args:
+        space: the search space.
+        max_steps: of the training.
+        searcher: of the second stage, one of ``BlackBox``'s; evolution is the paper's (their algorithm 1).
+    """
 
     single_stage = False
 
-    def __init__(self, space: SearchSpace, max_steps: int) -> None:
-        self.space = space
+    def __init__(self, space: SearchSpace, max_steps: int, *, searcher: str = "evolution") -> None:
+        self.space, self.searcher = space, searcher
 
     def sample(self, alphas: Alphas, step: int) -> HardSample:
         return HardSample(draw_architecture(self.probabilities(alphas)))

@@ -33,6 +33,9 @@ from knotwork_spaces.gpt2._extract import plain_model, slice_state_dict
 from knotwork_spaces.gpt2._space import GPT2Space
 from knotwork_spaces.gpt2.modeling_per_layer_gpt2 import PerLayerGPT2LMHeadModel
 
+TEACHER = "teacher"
+"""What a batch calls the teacher's last hidden states."""
+
 
 class GPT2Supernet(nn.Module):
     """Every architecture of a ``GPT2Space`` in one set of weights, named and shaped like the largest upstream model's.
@@ -70,12 +73,22 @@ class GPT2Supernet(nn.Module):
         """Mean next-token cross-entropy in nats, 0-dim.
 
         Args:
-            batch: ``input_ids``: (batch, tokens).
+            batch: ``input_ids``: (batch, tokens); as ``teach`` returns it, the mean is that from a teacher's probabilities.
             arch: the mixture, hard sample or architecture to run.
         """
         ids = batch["input_ids"]
         x, embed = self._hidden(ids[:, :-1], arch)
-        return linear_cross_entropy(x.flatten(0, 1), self.lm_head.weight, ids[:, 1:].flatten(), inputs=embed)
+        return self._head_loss(x, batch.get(TEACHER, ids[:, 1:]), embed)
+
+    def teach(self, batch: Mapping[str, Tensor], arch: Architecture) -> tuple[Tensor, dict[str, Tensor]]:
+        """An architecture's loss, and the batch with its predictions as targets, for in-place distillation.
+
+        The batch holds what the teacher's head reads, (batch, tokens - 1, embedding), in place of the probabilities of a whole
+        vocabulary: use it before the weights change.
+        """
+        ids = batch["input_ids"]
+        x, embed = self._hidden(ids[:, :-1], arch)
+        return self._head_loss(x, ids[:, 1:], embed), {**batch, TEACHER: x.detach()}
 
     def metrics(self, batch: Mapping[str, Tensor], arch: Selection) -> dict[str, Tensor]:
         """What evaluation reports, each a 0-dim mean over the batch: ``loss`` in nats per token."""
@@ -106,6 +119,9 @@ class GPT2Supernet(nn.Module):
         self.space.validate(arch)
         model = plain_model(self.space, arch, slice_state_dict(self.space, self.state_dict(), arch))
         return model.train(self.training)
+
+    def _head_loss(self, x: Tensor, targets: Tensor, embed: Width) -> Tensor:
+        return linear_cross_entropy(x.flatten(0, 1), self.lm_head.weight, targets.flatten(0, 1), inputs=embed)
 
     def _hidden(self, input_ids: Tensor, arch: Selection) -> tuple[Tensor, Width]:
         """What the head reads, (batch, tokens, embedding), and how it uses it."""

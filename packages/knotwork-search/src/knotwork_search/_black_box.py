@@ -1,0 +1,195 @@
+"""The second stage of two-stage search: architectures of a trained supernet, evaluated with inherited weights.
+
+Evolution and NSGA-II are optuna's business: its study remembers every architecture with its loss, so that a killed search goes
+on where it was, and several machines that hold the same supernet share one study in a database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast
+from knotwork_ops import Architecture
+from optuna.samplers import BaseSampler, NSGAIISampler
+from optuna.trial import TrialState
+
+from knotwork_search._budget import Budget, costs
+from knotwork_search._discretise import Candidate, shares_to_try
+from knotwork_search._evolution import RegularisedEvolution, architecture_of, distributions, parameters_of
+from knotwork_search._protocols import Supernet
+from knotwork_search._select import Ranked, by_loss, random_candidates
+
+POPULATION = 50
+"""As in SPOS."""
+PROPOSALS = 300
+"""In a row that may not be evaluated or have been, before the space counts as exhausted."""
+
+
+@dataclass(frozen=True)
+class BlackBox:
+    """A search that sees of each architecture its loss and its cost.
+
+    Attributes:
+        searcher: ``random``, ``evolution`` (regularised: Real et al., AAAI 2019) or ``nsga2`` (Deb et al., 2002), which looks
+            for the front of loss and cost.
+        evaluations: how many architectures are evaluated, those of other workers included.
+        least_share: how much of the budget an architecture must use; ``nsga2`` does not ask.
+        seed: of everything drawn.
+        storage: URL of the database that holds the study, or None to keep it in memory. Random search keeps none.
+        study: its name there, which all workers of one search share.
+    """
+
+    searcher: str
+    evaluations: int
+    least_share: float = 0.0
+    seed: int = 0
+    storage: str | None = None
+    study: str = "search"
+
+    def __post_init__(self) -> None:
+        if self.searcher not in ("random", "evolution", "nsga2"):
+            raise ValueError(f"unknown searcher {self.searcher!r}: known are random, evolution and nsga2")
+
+    def run(
+        self, supernet: Supernet, budget: Budget, loss_of: Callable[[Architecture], float], accelerator: Accelerator
+    ) -> list[Ranked]:
+        """Evaluate architectures that meet the budget; the best come first.
+
+        Args:
+            supernet: whose space and costs count.
+            budget: what every architecture evaluated meets.
+            loss_of: an architecture's loss. Every process calls it, for the same architectures.
+            accelerator: whose main process decides which.
+
+        Raises:
+            ValueError: no architecture drawn meets the budget, or a storage that cannot be used.
+        """
+        if self.searcher == "random":
+            size, share = self.evaluations, self.least_share
+            drawn = random_candidates(supernet, budget, size, least_share=share, seed=self.seed)
+            return by_loss(Ranked(candidate, loss_of(candidate.architecture)) for candidate in drawn)
+        study = _Study(self, supernet, budget) if accelerator.is_main_process else None
+        while (proposed := _shared(study and study.ask(), accelerator)) is not None:
+            loss = loss_of(supernet.space.architecture(proposed))
+            if study is not None:
+                study.tell(loss)
+        found = _shared(study and study.found(), accelerator)
+        evaluated = [(supernet.space.architecture(values), loss) for values, loss in found]
+        return by_loss(Ranked(Candidate(a, 0.0, costs(supernet, a)), loss) for a, loss in evaluated)
+
+
+class _Study:
+    """An optuna study whose proposals are architectures."""
+
+    def __init__(self, search: BlackBox, supernet: Supernet, budget: Budget) -> None:
+        self.search, self.supernet, self.budget, self.space = search, supernet, budget, supernet.space
+        population = max(2, min(POPULATION, search.evaluations // 4))
+        several = search.searcher == "nsga2"
+        self.currencies = (tuple(budget.limits) or ("params",)) if several else ()
+        share = 0.0 if several else search.least_share
+        first = random_candidates(supernet, budget, population, least_share=share, seed=search.seed)
+        self.share = next(s for s in shares_to_try(share) if all(budget.used_by(c.cost, s) for c in first))
+        sampler: BaseSampler = (
+            NSGAIISampler(population_size=population, seed=search.seed)
+            if several
+            else RegularisedEvolution(self.space, population=population, accept=self._accepts, seed=search.seed)
+        )
+        self.study = _opened(search, sampler, ["loss", *self.currencies], self.space.as_dict())
+        if not self.study.get_trials(deepcopy=False):
+            for candidate in first:
+                self.study.enqueue_trial(parameters_of(self.space, candidate.architecture))
+        self.losses: dict[Architecture, float] = {}
+        self.read: set[int] = set()
+        self.asked: tuple[optuna.Trial, Architecture] | None = None
+
+    def ask(self) -> dict[str, Any] | None:
+        """The next architecture to evaluate, as its values; None when enough have been, or no new one is proposed."""
+        for _ in range(PROPOSALS):
+            self._read()
+            if len(self.losses) >= self.search.evaluations:
+                return None
+            trial = self.study.ask(fixed_distributions={**distributions(self.space)})
+            architecture = architecture_of(self.space, trial.params)
+            if architecture in self.losses:
+                self._tell(trial, architecture, self.losses[architecture])
+            elif not self._accepts(architecture):
+                self.study.tell(trial, state=TrialState.PRUNED)
+            else:
+                self.asked = trial, architecture
+                return architecture.as_dict()
+        return None
+
+    def tell(self, loss: float) -> None:
+        """The loss of what was asked for."""
+        assert self.asked is not None
+        self._tell(*self.asked, loss)
+
+    def found(self) -> list[tuple[dict[str, Any], float]]:
+        """Every architecture evaluated, as its values, with its loss."""
+        self._read()
+        return [(architecture.as_dict(), loss) for architecture, loss in self.losses.items()]
+
+    def _tell(self, trial: optuna.Trial, architecture: Architecture, loss: float) -> None:
+        if not math.isfinite(loss):
+            self.study.tell(trial, state=TrialState.FAIL)
+            return
+        cost = costs(self.supernet, architecture)
+        self.study.tell(trial, [loss, *(cost[name] for name in self.currencies)])
+
+    def _read(self) -> None:
+        """What has been evaluated, by this worker and others."""
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            if trial.number not in self.read:
+                self.read.add(trial.number)
+                self.losses.setdefault(architecture_of(self.space, trial.params), trial.values[0])
+
+    def _accepts(self, architecture: Architecture) -> bool:
+        cost = costs(self.supernet, architecture)
+        return self.budget.met_by(cost) and self.budget.used_by(cost, self.share)
+
+
+def study_name(*identity: Any) -> str:
+    """A name for the study of one search, from what it consists of as JSON values."""
+    return "knotwork-" + hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def _opened(search: BlackBox, sampler: BaseSampler, objectives: Sequence[str], space: Any) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        study = optuna.create_study(
+            storage=search.storage,
+            sampler=sampler,
+            study_name=search.study,
+            directions=["minimize"] * len(objectives),
+            load_if_exists=True,
+        )
+    except Exception as error:  # of whatever database and driver the URL names
+        place = "" if search.storage is None else search.storage.partition("://")[0]
+        raise ValueError(f"the study's {place} storage cannot be used: {error}") from error
+    identity = {"space": json.loads(json.dumps(space)), "objectives": list(objectives)}
+    if study.user_attrs.setdefault("identity", identity) != identity:
+        raise ValueError(f"the storage's study {search.study!r} is of another space or other objectives: give another storage")
+    study.set_user_attr("identity", identity)
+    return study
+
+
+def _shared(value: Any, accelerator: Accelerator) -> Any:
+    """The main process's JSON value, in every process."""
+    if accelerator.num_processes == 1:
+        return value
+    text = json.dumps(value).encode()
+    length = torch.tensor([len(text)], device=accelerator.device)
+    broadcast(length)
+    content = torch.zeros(int(length), dtype=torch.uint8, device=accelerator.device)
+    if accelerator.is_main_process:
+        content = torch.frombuffer(bytearray(text), dtype=torch.uint8).to(accelerator.device)
+    broadcast(content)
+    return json.loads(bytes(content.tolist()))

@@ -1,0 +1,115 @@
+"""What a search costs to run, in FLOPs of forward and backward passes, whatever the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from knotwork_ops import Architecture, HardSample, Mixture, Selection
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
+
+from knotwork_search._budget import costs
+from knotwork_search._gradients import frozen
+from knotwork_search._protocols import Batch, Supernet
+from knotwork_search._sampling import seeded
+
+IN_PLACE: Any = {torch.ops.aten.addmm_: flop_registry[torch.ops.aten.addmm]}
+"""Products that torch's counter passes over."""
+
+
+@dataclass(frozen=True)
+class PassFlops:
+    """FLOPs of each kind of pass: ``forward`` alone, or with a backward one to the ``weight`` or the ``architecture``.
+
+    Mixtures cost the same whatever their weights. An architecture costs in proportion to the FLOPs that the supernet's ``cost``
+    knows exactly; the proportion is that of the largest architecture.
+
+    Attributes:
+        mixed: by kind, of a mixture: by pass, whatever the number of items, and by item.
+        sliced: by kind, of an architecture over its cost and the number of items.
+    """
+
+    mixed: Mapping[str, tuple[float, float]]
+    sliced: Mapping[str, float]
+
+    @classmethod
+    def counted(cls, supernet: Supernet, item: Batch) -> PassFlops:
+        """What torch's FLOP counter sees of each kind of pass.
+
+        Args:
+            supernet: not compiled yet: the counter does not look into compiled code. Its gradients are dropped.
+            item: a batch of one.
+        """
+        space, device = supernet.space, next(iter(item.values())).device
+        largest, pair = space.largest, {name: torch.cat([value, value]) for name, value in item.items()}
+        even = {c.name: torch.full(c.shape, 1 / len(c.options), device=device) for c in space}
+        learnt = {name: weights.clone().requires_grad_() for name, weights in even.items()}
+        factors = {c.name: torch.ones(c.shape[:-1], device=device, requires_grad=True) for c in space}
+        mixed, sliced = {}, {}
+        with seeded("counting"):
+            for kind in ("forward", "weight", "architecture"):
+                mixture = Mixture(space, learnt if kind == "architecture" else even)
+                one, two = (_count(supernet, batch, kind, mixture) for batch in (item, pair))
+                mixed[kind] = 2 * one - two, two - one
+                hard = HardSample(largest, factors) if kind == "architecture" else largest
+                sliced[kind] = _count(supernet, item, kind, hard) / costs(supernet, largest)["flops"]
+        for _, parameter in supernet.named_parameters():
+            parameter.grad = None
+        return cls(mixed, sliced)
+
+    def of(self, supernet: Supernet, kind: str, arch: Selection, items: int) -> float:
+        """FLOPs of a kind of pass."""
+        if isinstance(arch, Mixture):
+            once, each = self.mixed[kind]
+            return once + items * each
+        architecture = arch.architecture if isinstance(arch, HardSample) else arch
+        return items * self.sliced[kind] * costs(supernet, architecture)["flops"]
+
+
+class CountedSupernet:
+    """A supernet whose forward and backward passes are counted, as the FLOPs they cost this process.
+
+    Args:
+        supernet: not compiled yet.
+        item: a batch of one, to count with.
+    """
+
+    def __init__(self, supernet: Supernet, item: Batch) -> None:
+        self.supernet, self.flops, self._kinds = supernet, 0.0, PassFlops.counted(supernet, item)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.supernet, name)
+
+    def loss(self, batch: Batch, arch: Selection) -> Tensor:
+        """The supernet's; a backward pass follows wherever gradients are on."""
+        self._add(batch, arch)
+        return self.supernet.loss(batch, arch)
+
+    def teach(self, batch: Batch, arch: Architecture) -> tuple[Tensor, Batch]:
+        """The supernet's."""
+        self._add(batch, arch)
+        return self.supernet.teach(batch, arch)
+
+    def metrics(self, batch: Batch, arch: Selection) -> dict[str, Tensor]:
+        """The supernet's."""
+        self._add(batch, arch)
+        return self.supernet.metrics(batch, arch)
+
+    def _add(self, batch: Batch, arch: Selection) -> None:
+        trained = next(weight.requires_grad for _, weight in self.supernet.named_parameters())
+        kind = "forward" if not torch.is_grad_enabled() else "weight" if trained else "architecture"
+        self.flops += self._kinds.of(self.supernet, kind, arch, len(next(iter(batch.values()))))
+
+
+def _count(supernet: Supernet, item: Batch, kind: str, arch: Selection) -> float:
+    held = frozen(supernet) if kind == "architecture" else nullcontext()
+    gradients = torch.set_grad_enabled(kind != "forward")
+    with held, gradients, FlopCounterMode(display=False, custom_mapping=IN_PLACE) as counter:
+        loss = supernet.loss(item, arch)
+        if kind != "forward":
+            loss.backward()
+    return float(counter.get_total_flops())
