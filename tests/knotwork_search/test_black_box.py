@@ -34,7 +34,8 @@ def loss_of(arch: Architecture) -> float:
 
 
 def searched(searcher: str, accelerator: Any, limits: Mapping[str, float] | None = None, **settings: Any) -> list[Any]:
-    search = BlackBox(searcher, **({"evaluations": 120} | settings))
+    chosen: dict[str, Any] = {"evaluations": 120} | settings
+    search = BlackBox(searcher, **chosen)
     valley: Any = Valley()
     return search.run(valley, Budget(limits or {}), loss_of, accelerator)
 

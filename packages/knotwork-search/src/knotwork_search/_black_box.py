@@ -19,6 +19,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast
 from knotwork_ops import Architecture
 from optuna.samplers import BaseSampler, NSGAIISampler
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from knotwork_search._budget import Budget, costs
@@ -168,7 +169,7 @@ def _opened(search: BlackBox, sampler: BaseSampler, objectives: Sequence[str], s
             storage=search.storage,
             sampler=sampler,
             study_name=search.study,
-            directions=["minimize"] * len(objectives),
+            directions=[StudyDirection.MINIMIZE] * len(objectives),
             load_if_exists=True,
         )
     except Exception as error:  # of whatever database and driver the URL names

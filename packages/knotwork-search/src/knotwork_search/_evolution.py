@@ -106,11 +106,9 @@ class RegularisedEvolution(BaseSampler):
         }
 
     def _accepted(self, breed: Callable[[], Parameters]) -> Parameters:
-        for _ in range(CHILDREN):
-            child = breed()
-            if self.accept(architecture_of(self.space, child)):
-                break
-        return child
+        children = (breed() for _ in range(CHILDREN))
+        accepted = (child for child in children if self.accept(architecture_of(self.space, child)))
+        return next(accepted, None) or breed()
 
 
 def _drawn(options: Sequence[Any], generator: numpy.random.Generator) -> Any:

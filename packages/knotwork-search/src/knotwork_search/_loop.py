@@ -95,7 +95,7 @@ class Search:
         self.recorder = recorder or Recorder(None, settings.max_steps, self.accelerator, console=Console(quiet=True))
         device = self.accelerator.device
         supernet.to(device)
-        self._counted = CountedSupernet(supernet, fixed_batches(data.weight, 1, 1, device)[0])
+        self._counted: Any = CountedSupernet(supernet, fixed_batches(data.weight, 1, 1, device)[0])
         self.alphas = initial_alphas(supernet.space, settings.seed, device=device)
         self.fair_steps = round(settings.fair_share * settings.max_steps) if self.strategy.single_stage else 0
         self.step = 0
