@@ -6,7 +6,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from knotwork_ops import HardSample, Mixture, Selection
-from knotwork_search import RunFolder, Search, costs, evaluate, fixed_batches
+from knotwork_search import RunFolder, Search, costs, evaluate, expected_flops, fixed_batches, planned_steps
 from knotwork_search._compute import IN_PLACE, CountedSupernet
 from knotwork_search._gradients import frozen
 from torch.utils.flop_counter import FlopCounterMode
@@ -101,3 +101,21 @@ def test_flops_are_resumed(accelerator, tmp_path):
     second = Search(Toy(), data(), settings, accelerator=accelerator, run=RunFolder(tmp_path))
     second.load()
     assert second.flops == first.flops > 0
+
+
+@pytest.mark.parametrize("name", ["drnas", "darts-2nd", "gdas", "spos-rs", "sandwich-rs"])
+def test_steps_are_planned_for_equal_compute(accelerator, name):
+    wanted = 4e6
+    first = Search(Toy(), data(), few_steps(name, max_steps=40, fair_share=0.5), accelerator=accelerator)
+    steps = planned_steps(first, wanted)
+    settings = few_steps(name, max_steps=steps, fair_share=0.5)
+    search = Search(Toy(), data(), settings, accelerator=accelerator)
+    assert sum(expected_flops(search)) == pytest.approx(wanted, rel=0.1)
+    search.run()
+    assert search.flops == pytest.approx(wanted, rel=0.3)
+
+
+def test_compute_that_does_not_reach_for_the_choice_is_refused(accelerator):
+    search = Search(Toy(), data(), few_steps("spos-rs"), accelerator=accelerator)
+    with pytest.raises(ValueError, match=r"spos-rs needs \S+ FLOPs to choose among its candidates alone, but may spend 10:"):
+        planned_steps(search, 10.0)

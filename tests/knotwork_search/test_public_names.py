@@ -6,7 +6,7 @@ import knotwork_search
 PUBLIC = """
     STRATEGIES Alphas Batch BlackBox Budget Candidate Ranked Recorder RunFolder Search SearchData SearchResult SearchSettings
     StepProfile Strategy Supernet batches choose comparison comparison_table costs draw_architecture entropy evaluate
-    evaluate_alone fixed_batches initial_alphas likeliest load_checkpoint most_likely outcome_record random_candidates seeded
+    evaluate_alone expected_flops fixed_batches initial_alphas likeliest load_checkpoint most_likely outcome_record planned_steps random_candidates seeded
     shortlist strategy train_alone uniform_mixture write_atomically
 """
 

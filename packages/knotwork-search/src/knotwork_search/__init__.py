@@ -10,6 +10,7 @@ from knotwork_search._evaluate import evaluate, evaluate_alone
 from knotwork_search._files import write_atomically
 from knotwork_search._loop import Search, SearchData, SearchResult
 from knotwork_search._outcome import comparison, comparison_table, outcome_record
+from knotwork_search._plan import expected_flops, planned_steps
 from knotwork_search._profile import StepProfile
 from knotwork_search._protocols import Alphas, Batch, Strategy, Supernet
 from knotwork_search._recorder import Recorder
@@ -46,12 +47,14 @@ __all__ = [
     "entropy",
     "evaluate",
     "evaluate_alone",
+    "expected_flops",
     "fixed_batches",
     "initial_alphas",
     "likeliest",
     "load_checkpoint",
     "most_likely",
     "outcome_record",
+    "planned_steps",
     "random_candidates",
     "seeded",
     "shortlist",

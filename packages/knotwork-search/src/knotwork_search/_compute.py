@@ -79,7 +79,7 @@ class CountedSupernet:
     """
 
     def __init__(self, supernet: Supernet, item: Batch) -> None:
-        self.supernet, self.flops, self._kinds = supernet, 0.0, PassFlops.counted(supernet, item)
+        self.supernet, self.flops, self.passes = supernet, 0.0, PassFlops.counted(supernet, item)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.supernet, name)
@@ -102,7 +102,7 @@ class CountedSupernet:
     def _add(self, batch: Batch, arch: Selection) -> None:
         trained = next(weight.requires_grad for _, weight in self.supernet.named_parameters())
         kind = "forward" if not torch.is_grad_enabled() else "weight" if trained else "architecture"
-        self.flops += self._kinds.of(self.supernet, kind, arch, len(next(iter(batch.values()))))
+        self.flops += self.passes.of(self.supernet, kind, arch, len(next(iter(batch.values()))))
 
 
 def _count(supernet: Supernet, item: Batch, kind: str, arch: Selection) -> float:

@@ -19,7 +19,7 @@ from knotwork_search._batches import batches, fixed_batches
 from knotwork_search._black_box import BlackBox, study_name
 from knotwork_search._budget import Budget
 from knotwork_search._checkpoint import load_checkpoint, load_optimiser, optimiser_tensors, save_checkpoint
-from knotwork_search._compute import CountedSupernet
+from knotwork_search._compute import CountedSupernet, PassFlops
 from knotwork_search._discretise import shortlist
 from knotwork_search._evaluate import evaluate
 from knotwork_search._optimisers import architecture_optimiser, cosine, set_learning_rate, weight_optimiser
@@ -48,11 +48,12 @@ class SearchData:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found: the architecture, the candidates from the best down, and the final probabilities."""
+    """What a search found: the architecture, the candidates from the best down, the final probabilities, and FLOPs spent."""
 
     architecture: Architecture
     ranked: list[Ranked]
     probabilities: Mixture
+    flops: float = math.nan
 
 
 class Search:
@@ -143,7 +144,12 @@ class Search:
             ranked = choose(self._counted, candidates, *rest)
         else:
             ranked = finetuned(self._counted, self._second_stage()[: settings.candidates], *rest)
-        return SearchResult(ranked[0].candidate.architecture, ranked, probabilities)
+        return SearchResult(ranked[0].candidate.architecture, ranked, probabilities, self.flops)
+
+    @property
+    def passes(self) -> PassFlops:
+        """What each kind of pass costs."""
+        return self._counted.passes
 
     @property
     def flops(self) -> float:
@@ -282,7 +288,7 @@ class Search:
     def _weight_step(self, step: int, data: list[Batch]) -> None:
         rate = self._rate(step)
         set_learning_rate(self.weight_optimiser, rate)
-        selections = self._weight_selections(step)
+        selections = self.weight_selections(step)
         common = self.weight_optimiser, self.settings.clip, self.accelerator
         loss = weight_update(self._counted, data, selections, *common, distils=self.strategy.distils)
         self.recorder.record(step, "weight", {"loss": loss, "learning_rate": rate, "flops": self.flops})
@@ -292,7 +298,7 @@ class Search:
         steps = self.settings.max_steps
         return self.settings.learning_rate * cosine(step, steps, max(1, round(self.settings.warmup_share * steps)))
 
-    def _weight_selections(self, step: int) -> list[Selection]:
+    def weight_selections(self, step: int) -> list[Selection]:
         """What the weights are trained on: fairly drawn single architectures first, then mixtures and likely ones in turn."""
         space = self.supernet.space
         if step < self.fair_steps:

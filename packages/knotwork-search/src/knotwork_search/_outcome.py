@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -56,6 +57,7 @@ def outcome_record(
         "budget": dict(settings.limits),
         "strategy": settings.strategy,
         "seed": settings.seed,
+        "search_flops": result.flops if math.isfinite(result.flops) else None,
         "versions": versions(packages),
         "comparison": list(rows),
         "shortlist": [ranked.as_dict() for ranked in result.ranked],

@@ -81,11 +81,7 @@ def finetuned(
     inherited weights for all of them (successive halving: Jamieson & Talwalkar 2016). Every candidate sees the same batches.
     The supernet's weights are put back after each, so the result inherits from the supernet and the fine-tuning only decides.
     """
-    if settings.finetune_steps == 0 or len(scored) == 1:
-        return scored
-    count = len(scored)
-    for keep, steps in ((2, -(-settings.finetune_steps // 3)), (8, settings.finetune_steps)):
-        entrants = -(-count // keep)
+    for entrants, steps in halvings(len(scored), settings.finetune_steps):
         notify(f"fine-tuning the best {entrants} for {steps} steps each")
         tuned = []
         for ranked in scored[:entrants]:
@@ -96,6 +92,13 @@ def finetuned(
         tuned.sort(key=lambda ranked: _diverged_last(ranked.finetuned_loss))
         scored = tuned + scored[entrants:]
     return scored
+
+
+def halvings(candidates: int, steps: int) -> list[tuple[int, int]]:
+    """How many of the candidates are fine-tuned in each round, and for how many steps."""
+    if steps == 0 or candidates == 1:
+        return []
+    return [(-(-candidates // 2), -(-steps // 3)), (-(-candidates // 8), steps)]
 
 
 def _diverged_last(loss: float | None) -> float:
