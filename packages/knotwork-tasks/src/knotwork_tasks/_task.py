@@ -88,11 +88,13 @@ class TaskKind(NamedTuple):
         flags: its subclass of ``SearchFlags``.
         prepare: ``(flags, run, accelerator) -> Task``.
         load_packaging: ``(run) -> Packaging``, what ``Packaging.save`` kept.
+        parse: ``(program, description, arguments) -> flags``.
     """
 
     flags: Any
     prepare: Any
     load_packaging: Any
+    parse: Any
 
 
 def task_kind(family: str) -> TaskKind:

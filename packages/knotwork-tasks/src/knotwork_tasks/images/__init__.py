@@ -23,7 +23,7 @@ from knotwork_tasks.images._transforms import (
     training_transform,
 )
 
-TASK = TaskKind(ImageFlags, image_task, load_packaging)
+TASK = TaskKind(ImageFlags, image_task, load_packaging, parse_image_flags)
 
 __all__ = [
     "AUGMENTATIONS",

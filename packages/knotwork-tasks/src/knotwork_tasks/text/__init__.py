@@ -15,7 +15,7 @@ from knotwork_tasks.text._splits import TextDataset, TextSplits
 from knotwork_tasks.text._task import TextPackaging, TextTask, load_packaging, text_task
 from knotwork_tasks.text._tokenizer import load_tokenizer
 
-TASK = TaskKind(TextFlags, text_task, load_packaging)
+TASK = TaskKind(TextFlags, text_task, load_packaging, parse_text_flags)
 
 __all__ = [
     "TASK",

@@ -1,0 +1,7 @@
+"""Search strategies compared at equal compute: the paper's assessment as a command."""
+
+from knotwork_tasks.compare._compare import compare
+from knotwork_tasks.compare._flags import CompareFlags, parse_compare_flags
+from knotwork_tasks.compare._statistics import kendall_tau, mean_and_error
+
+__all__ = ["CompareFlags", "compare", "kendall_tau", "mean_and_error", "parse_compare_flags"]

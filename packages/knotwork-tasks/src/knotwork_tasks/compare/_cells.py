@@ -1,0 +1,95 @@
+"""One cell of a comparison, in a process of its own, so that its time and memory are its own.
+
+python -m knotwork_tasks.compare._cells '{"kind": "search", "result": FILE, ...}'
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from knotwork_search import RunFolder, costs, evaluate, evaluate_alone, train_alone, write_atomically
+from knotwork_spaces import family
+
+from knotwork_tasks._command_line import run_command
+from knotwork_tasks._saved import SavedRun
+from knotwork_tasks._search import search
+from knotwork_tasks._task import task_kind
+
+
+def main() -> int:
+    """Compute the cell and write its result."""
+    job = json.loads(sys.argv[1])
+    return run_command("compare", lambda: _write(job, CELLS[job["kind"]](job)))
+
+
+def search_cell(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Search, or go on with a search that was killed.
+
+    Returns:
+        ``seconds`` (None of a search that was killed between) and ``memory`` (bytes at the peak), beside the run's folder.
+    """
+    run, kind = RunFolder(job["run"]), task_kind(job["family"])
+    resumed = run.config.exists()
+    arguments = ["--output-dir", job["run"], "--resume"] if resumed else job["arguments"]
+    start = time.perf_counter()
+    search(kind.parse("compare", "", arguments), kind.prepare)
+    return {"seconds": None if resumed else time.perf_counter() - start, "memory": _peak()}
+
+
+def training_cell(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics on the validation data of the plain model of an architecture, trained from scratch."""
+    saved, accelerator = SavedRun(job["run"]), Accelerator()
+    task, architecture = saved.task(accelerator), saved.space.architecture(job["architecture"])
+    set_seed(1000 + job["seed"])
+    kind = family(saved.space.family)
+    model = kind.plain_model(saved.space, architecture).to(accelerator.device)
+    train_alone(
+        model,
+        kind.plain_metrics,
+        task.training_data,
+        accelerator,
+        steps=job["steps"],
+        batch_size=saved.config["batch_size"],
+        learning_rate=saved.config["learning_rate"],
+        seed=1000 + job["seed"],
+    )
+    return evaluate_alone(model, kind.plain_metrics, task.validation, accelerator)
+
+
+def inheriting_cell(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Losses on the validation data of architectures with a searched supernet's weights."""
+    saved, accelerator = SavedRun(job["run"]), Accelerator()
+    supernet, validation = saved.supernet.to(accelerator.device), saved.task(accelerator).validation
+    architectures = [saved.space.architecture(values) for values in job["architectures"]]
+    losses = [evaluate(supernet, validation, architecture, accelerator)["loss"] for architecture in architectures]
+    return {"losses": losses, "params": [costs(supernet, architecture)["params"] for architecture in architectures]}
+
+
+CELLS = {"search": search_cell, "train": training_cell, "inherit": inheriting_cell}
+
+
+def _write(job: Mapping[str, Any], result: dict[str, Any]) -> None:
+    path = Path(job["result"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(result))
+
+
+def _peak() -> int:
+    """Bytes of the accelerator's memory, or without one of this process'."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+if __name__ == "__main__":
+    sys.exit(main())

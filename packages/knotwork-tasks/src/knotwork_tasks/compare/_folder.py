@@ -1,0 +1,79 @@
+"""The folder of a comparison: its settings, and a file of JSON for each finished cell."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from knotwork_search import write_atomically
+
+from knotwork_tasks._saved import read_json
+
+Cell = dict[str, Any]
+
+
+class CompareFolder:
+    """Runs cells, and keeps their results.
+
+    Args:
+        path: the folder; made when it is not there.
+        settings: what the results depend on.
+
+    Raises:
+        ValueError: a folder of other settings, or one that holds something else.
+    """
+
+    def __init__(self, path: Path | str, settings: Mapping[str, Any]) -> None:
+        self.path = Path(path)
+        file = self.path / "settings.json"
+        wanted = json.loads(json.dumps(dict(settings)))
+        if file.exists():
+            for name, value in read_json(file).items():
+                if wanted.get(name) != value:
+                    raise ValueError(
+                        f"{self.path} holds a comparison with {name} {value!r}, not {wanted.get(name)!r}: give the same, or another "
+                        "output folder"
+                    )
+        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise ValueError(f"{self.path} exists and holds no comparison: give another output folder")
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, json.dumps(wanted, indent=2) + "\n")
+
+    def run(self, cells: Iterable[Cell], processes: int, notify: Callable[[str], None]) -> None:
+        """Run the cells whose result is not there yet, each in a process of its own.
+
+        Raises:
+            ValueError: a cell fails; the message ends with what it said. Those that are running finish first.
+        """
+        missing = [cell for cell in cells if not Path(cell["result"]).exists()]
+        threads = str(max(1, (os.cpu_count() or 1) // processes))
+        environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+
+        def one(cell: Cell) -> None:
+            command = [sys.executable, "-m", "knotwork_tasks.compare._cells", json.dumps(cell)]
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+            if done.returncode != 0 or not Path(cell["result"]).exists():
+                said = " ".join(done.stderr.split())[-600:]
+                raise ValueError(f"the cell {Path(cell['result']).stem} failed: {said}")
+            notify(f"done: {Path(cell['result']).relative_to(self.path).with_suffix('')}")
+
+        with ThreadPoolExecutor(processes) as pool:
+            futures = [pool.submit(one, cell) for cell in missing]
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                raise
+
+
+def result_of(cell: Cell) -> dict[str, Any]:
+    """A finished cell's result."""
+    return read_json(Path(cell["result"]))
