@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from knotwork_ops._choices import SearchSpace
 
-Option = int | float
+Option = int | float | str
+"""A size, or the name of an operation."""
 Value = Option | tuple[Option, ...]
 
 
