@@ -107,7 +107,7 @@ def every_architecture(space: SearchSpace, mixture: Mixture) -> Iterator[tuple[A
 
 
 def option_lists(space: SearchSpace) -> dict[str, Sequence[float]]:
-    return {choice.name: choice.options for choice in space}
+    return {choice.name: choice.numbers for choice in space}
 
 
 def one_hot(space: SearchSpace, architecture: Architecture, dtype: torch.dtype = torch.float64) -> Mixture:

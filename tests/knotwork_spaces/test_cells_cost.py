@@ -107,7 +107,7 @@ def test_expected_cost_is_the_expectation_over_all_architectures():
     names = ["dil_conv_5x5", "sep_conv_3x3"]
     space = tiny_cells(**dict.fromkeys(ToyCellSpace.choice_names, names))
     mixture = Mixture(space, {name: alpha.detach().softmax(-1) for name, alpha in random_alphas(space, seed=3).items()})
-    expected = dict.fromkeys(("params", "flops", "macs"), 0.0)
+    expected: dict[str, float] = dict.fromkeys(("params", "flops", "macs"), 0.0)
     for picked in itertools.product(range(2), repeat=6):
         chance = torch.stack([mixture[name][at] for name, at in zip(space.choice_names, picked, strict=True)]).prod().item()
         arch = space.architecture({name: names[at] for name, at in zip(space.choice_names, picked, strict=True)})

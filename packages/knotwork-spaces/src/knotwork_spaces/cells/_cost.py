@@ -27,7 +27,7 @@ def cell_cost(space: ToyCellSpace, selection: Mixture | Architecture) -> dict[st
     totals = [torch.tensor(float(value), dtype=torch.float64, device=device) for value in (params, macs)]
     for name, weights in selection.items():
         for at, total in enumerate(totals):
-            options = torch.tensor([edges[name, option][at] for option in space[name].options], dtype=torch.float64)
+            options = torch.tensor([edges[name, str(option)][at] for option in space[name].options], dtype=torch.float64)
             totals[at] = total + (weights.double() * options.to(device)).sum()
     return {"params": totals[0], "flops": 2 * totals[1], "macs": totals[1]}
 

@@ -15,7 +15,7 @@ from knotwork_search import Batch, RunFolder, Supernet, fixed_batches
 from knotwork_spaces import family, load_space
 from torch import Tensor
 
-from knotwork_tasks.images._flags import ImageFlags
+from knotwork_tasks.images._flags import FAMILIES, ImageFlags
 from knotwork_tasks.images._images import LabelledImages
 from knotwork_tasks.images._items import ImageItems, split_items
 from knotwork_tasks.images._packaging import CellPackaging, ImagePackaging
@@ -25,7 +25,6 @@ from knotwork_tasks.images._transforms import evaluation_transform, preprocessin
 
 VALIDATION_BATCHES = 64
 CALIBRATION_IMAGES = 512
-FAMILIES = ("vit", "toy-cell")
 MOST_PATCHES = 64
 """Of an image, where neither the space nor the user chooses the patch."""
 
