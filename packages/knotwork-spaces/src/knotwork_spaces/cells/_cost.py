@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from knotwork_ops import Architecture, Mixture
 from torch import Tensor
@@ -21,15 +23,14 @@ def cell_cost(space: ToyCellSpace, selection: Mixture | Architecture) -> dict[st
     """
     if isinstance(selection, Architecture):
         selection = Mixture.one_hot(space, selection, dtype=torch.float64)
-    params, macs = _outside(space)
     edges = _edges(space)
     device = selection[space.choices[0].name].device
-    totals = [torch.tensor(float(value), dtype=torch.float64, device=device) for value in (params, macs)]
+    total = torch.tensor(_outside(space), dtype=torch.float64, device=device)
     for name, weights in selection.items():
-        for at, total in enumerate(totals):
-            options = torch.tensor([edges[name, str(option)][at] for option in space[name].options], dtype=torch.float64)
-            totals[at] = total + (weights.double() * options.to(device)).sum()
-    return {"params": totals[0], "flops": 2 * totals[1], "macs": totals[1]}
+        options = [edges[name, str(option)] for option in space[name].options]
+        total = total + weights.double() @ torch.tensor(options, dtype=torch.float64, device=device)
+    params, macs = total.unbind()
+    return {"params": params, "flops": 2 * macs, "macs": macs}
 
 
 def parameter_count(space: ToyCellSpace, architecture: Architecture) -> int:
@@ -58,6 +59,7 @@ def _outside(space: ToyCellSpace) -> tuple[int, int]:
     return params + linear + hidden + space.num_classes, macs + linear
 
 
+@lru_cache(maxsize=64)
 def _edges(space: ToyCellSpace) -> dict[tuple[str, str], tuple[int, int]]:
     """Parameters and multiply-adds that an operation adds to a choice's edge, in all cells of its kind."""
     found: dict[tuple[str, str], tuple[int, int]] = {}
