@@ -19,7 +19,7 @@ SPACE = "\n".join(
         "family: toy-cell",
         *(f"{name}: [{', '.join(OPERATIONS)}]" for name in CHOICES),
         "width: 8",
-        "recipe: {max_steps: 6, batch_size: 8, learning_rate: 0.01}",
+        "recipe: {max_steps: 4, batch_size: 32, learning_rate: 0.01}",
     ]
 )
 
