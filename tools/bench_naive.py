@@ -119,7 +119,7 @@ def _shares(mixture: Mixture, name: str, layer: int = 0) -> Shares:
 
 
 def _pairs(mixture: Mixture, embed: Shares, layer: int) -> list[tuple[Tensor, int, int]]:
-    ratios = list(zip(mixture.at("mlp_ratio", layer), mixture.space["mlp_ratio"].options, strict=True))
+    ratios = list(zip(mixture.at("mlp_ratio", layer), mixture.space["mlp_ratio"].numbers, strict=True))
     return [(a * b, width, hidden_units(width, ratio)) for a, width in embed for b, ratio in ratios]
 
 

@@ -1,4 +1,4 @@
-"""Search a ViT: `uv run apps/search_vit --output-dir runs/vit`."""
+"""Search a ViT, or cells with `--space toy-cell`: `uv run apps/search_vit --output-dir runs/vit`."""
 
 from __future__ import annotations
 

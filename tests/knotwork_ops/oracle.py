@@ -163,3 +163,34 @@ def depth(x: Tensor, layers: Sequence[Callable[[Tensor], Tensor]], weights: Tens
             state = layer(state)
         y = y + share * state
     return y
+
+
+def padded_window(kernel: Tensor, size: int) -> Tensor:
+    """The centred window of ``size`` of a kernel ``(..., k, k)``, in a kernel of the full size that is zero elsewhere."""
+    edge = (kernel.shape[-1] - size) // 2
+    window = kernel[..., edge : edge + size, edge : edge + size]
+    return F.pad(window, (edge, edge, edge, edge))
+
+
+def separable_conv2d(
+    x: Tensor, depthwise: Tensor, pointwise: Tensor, a: Tensor, sizes: Sequence[int], stride: int = 1, dilation: int = 1
+) -> Tensor:
+    """The sum of the padded kernels, spread by the dilation, pixel by pixel over every channel; then the pointwise map."""
+    size = depthwise.shape[-1]
+    summed = torch.zeros_like(depthwise)
+    for share, option in zip(a, sizes, strict=True):
+        summed = summed + share * padded_window(depthwise, option)
+    reach = dilation * (size - 1) + 1
+    spread = x.new_zeros(len(depthwise), 1, reach, reach)
+    spread[..., ::dilation, ::dilation] = summed
+    padding = (reach // 2, reach // 2)
+    channels = [
+        single_conv2d(x[:, [channel]], spread[[channel]], None, (stride, stride), padding) for channel in range(len(depthwise))
+    ]
+    return torch.einsum("bchw,oc->bohw", torch.cat(channels, 1), pointwise[:, :, 0, 0])
+
+
+def normalised(x: Tensor, eps: float = 1e-5) -> Tensor:
+    """Batch norm without weights: every channel minus its mean, over its standard deviation."""
+    centred = x - x.mean((0, 2, 3), keepdim=True)
+    return centred / (centred.square().mean((0, 2, 3), keepdim=True) + eps).sqrt()

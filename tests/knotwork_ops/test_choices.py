@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from knotwork_ops import DEPTH, Architecture, Choice, SearchSpace
+from knotwork_ops import DEPTH, Architecture, Choice, Mixture, SearchSpace
 
 SPACE = SearchSpace((Choice("embed", (2, 4)), Choice(DEPTH, (1, 3)), Choice("ratio", (1, 3.5), layers=3)))
 FLAT = SearchSpace((Choice("heads", (2, 4), layers=2),))
@@ -26,11 +26,50 @@ FLAT = SearchSpace((Choice("heads", (2, 4), layers=2),))
         ((4, 2), r"choice 'embed' has options \[4, 2\]: they must be distinct, ascending"),
         ((2, 2), r"choice 'embed' has options \[2, 2\]: they must be distinct, ascending"),
         ((2, 2.0), r"choice 'embed' has options \[2, 2.0\]: they must be distinct, ascending"),
+        (("conv", 4), r"choice 'embed' has options \['conv', 4\]: they must be positive numbers"),
+        ((4, "conv"), r"choice 'embed' has options \[4, 'conv'\]: they must be positive numbers"),
+        (("conv", None), r"choice 'embed' has options \['conv', None\]: they must be positive numbers"),
+        (("conv", "pool", "conv"), r"choice 'embed' has options \['conv', 'pool', 'conv'\]: they must be distinct"),
+        (("conv", ""), r"choice 'embed' has options \['conv', ''\]: a name must not be empty"),
     ],
 )
 def test_options_that_are_refused(options: Any, message: str):
     with pytest.raises(ValueError, match=message):
         Choice("embed", options)
+
+
+OPERATIONS = SearchSpace((Choice("edge", ("pool", "conv")), Choice("cell", ("b", "a", "c"), layers=2)))
+
+
+def test_names_keep_their_order():
+    assert Choice("edge", ("pool", "conv")).options == ("pool", "conv")
+    assert OPERATIONS["cell"].shape == (2, 3)
+    assert OPERATIONS["edge"].index("conv") == 1
+    assert OPERATIONS.smallest.as_dict() == {"edge": "pool", "cell": ["b", "b"]}
+    assert OPERATIONS.largest.as_dict() == {"edge": "conv", "cell": ["c", "c"]}
+
+
+def test_architectures_of_names():
+    architecture = OPERATIONS.architecture({"edge": "conv", "cell": ["a", "b"]})
+    assert str(architecture) == "edge conv, cell a/b"
+    assert architecture.at("cell", 1) == "b"
+    assert Architecture.from_json(architecture.to_json(), OPERATIONS) == architecture
+    assert OPERATIONS.architecture({"edge": "conv", "cell": "a"})["cell"] == ("a", "a")
+    assert OPERATIONS.as_dict()["choices"]["edge"] == {"options": ["pool", "conv"], "layers": None}
+    assert Mixture.one_hot(OPERATIONS, architecture)["cell"].tolist() == [[0, 1, 0], [1, 0, 0]]
+
+
+@pytest.mark.parametrize("bad", ["con", "", 1, None, True, ["conv"], {}], ids=repr)
+def test_bad_names_are_named_with_what_is_allowed(bad: Any):
+    message = re.escape(f"choice 'edge' cannot be {reprlib.repr(bad)}: allowed are ['pool', 'conv']")
+    with pytest.raises(ValueError, match=message):
+        OPERATIONS.architecture({"edge": bad, "cell": "a"})
+
+
+def test_numbers():
+    assert Choice("ratio", (2, 3.5)).numbers == (2, 3.5)
+    with pytest.raises(ValueError, match=r"choice 'edge' has options \['pool', 'conv'\]: they must be positive numbers"):
+        _ = OPERATIONS["edge"].numbers
 
 
 @pytest.mark.parametrize("layers", [0, -1, True, 2.5])
@@ -60,6 +99,7 @@ def test_index_names_the_choice_the_value_and_the_options():
         ((Choice("a", (1,)), Choice("b", (1,)), Choice("a", (2,))), r"choice 'a' stands twice .*\['a', 'b', 'a'\]"),
         ((Choice(DEPTH, (1, 2), layers=2),), "choice 'depth' must be one whole number for the net"),
         ((Choice(DEPTH, (1.5, 2)),), "choice 'depth' must be one whole number for the net"),
+        ((Choice(DEPTH, ("1", "2")),), "choice 'depth' must be one whole number for the net"),
         ((Choice(DEPTH, (1, 2)), Choice("a", (1,), layers=3)), "choice 'a' is made in 3 layers, but the largest depth is 2"),
     ],
 )

@@ -118,7 +118,7 @@ class Toy(nn.Module):
         return SlicedDepth(chosen.architecture[DEPTH], chosen.factor_at(DEPTH, 0))
 
     def _block(self, x: Tensor, layer: int, chosen: Mixture | HardSample, width: Width) -> Tensor:
-        ratios = self.space["ratio"].options
+        ratios = self.space["ratio"].numbers
         if isinstance(chosen, Mixture):
             hidden = mlp_width(width, ratios, chosen.at("ratio", layer))
         else:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from hypothesis import settings
 from hypothesis import strategies as st
-from knotwork_ops import Architecture, Choice, Mixture, SearchSpace
+from knotwork_ops import DEPTH, Architecture, Choice, Mixture, SearchSpace
 from knotwork_spaces.gpt2 import GPT2Space, GPT2Supernet
 from torch import Tensor
 
@@ -74,12 +74,14 @@ def random_alphas(space: SearchSpace, dtype: torch.dtype = torch.float64, seed: 
 
 
 def random_architecture(space: SearchSpace, rng: random.Random) -> Architecture:
-    depth = rng.choice(space["depth"].options)
+    depth = {DEPTH: rng.choice(space[DEPTH].options)} if DEPTH in space else {}
 
     def value(choice: Choice):
-        return [rng.choice(choice.options) for _ in range(int(depth))] if choice.per_layer else rng.choice(choice.options)
+        return (
+            [rng.choice(choice.options) for _ in range(int(depth[DEPTH]))] if choice.per_layer else rng.choice(choice.options)
+        )
 
-    return space.architecture({**{choice.name: value(choice) for choice in space}, "depth": depth})
+    return space.architecture({**{choice.name: value(choice) for choice in space}, **depth})
 
 
 def some_architectures(space: SearchSpace, count: int = 3) -> list[Architecture]:
@@ -105,7 +107,7 @@ def every_architecture(space: SearchSpace, mixture: Mixture) -> Iterator[tuple[A
 
 
 def option_lists(space: SearchSpace) -> dict[str, Sequence[float]]:
-    return {choice.name: choice.options for choice in space}
+    return {choice.name: choice.numbers for choice in space}
 
 
 def one_hot(space: SearchSpace, architecture: Architecture, dtype: torch.dtype = torch.float64) -> Mixture:

@@ -15,12 +15,15 @@ from knotwork_ops._conv1d import conv1d
 from knotwork_ops._conv2d import conv2d
 from knotwork_ops._depth import Depth, MixedDepth, SlicedDepth, run_layers
 from knotwork_ops._embedding import columns, embedding
+from knotwork_ops._kernel import Kernel, MixedKernel, SlicedKernel
+from knotwork_ops._kinds import KindShare, mixed_kinds, run_kinds, sliced_kind
 from knotwork_ops._linear import EntangledLinear, linear
 from knotwork_ops._loss import linear_cross_entropy
 from knotwork_ops._mixture import HardSample, Mixture, Selection
 from knotwork_ops._mlp import hidden_units, mlp_width
 from knotwork_ops._norm import layer_norm
 from knotwork_ops._profiles import HeadUnits, MixedWidth, SlicedWidth, Width, joint_width, prefix_width
+from knotwork_ops._separable import separable_conv2d
 
 __all__ = [
     "DEPTH",
@@ -31,8 +34,11 @@ __all__ = [
     "HardSample",
     "HeadUnits",
     "Heads",
+    "Kernel",
+    "KindShare",
     "MixedDepth",
     "MixedHeads",
+    "MixedKernel",
     "MixedWidth",
     "Mixture",
     "Option",
@@ -40,6 +46,7 @@ __all__ = [
     "Selection",
     "SlicedDepth",
     "SlicedHeads",
+    "SlicedKernel",
     "SlicedWidth",
     "Value",
     "Width",
@@ -56,7 +63,11 @@ __all__ = [
     "layer_norm",
     "linear",
     "linear_cross_entropy",
+    "mixed_kinds",
     "mlp_width",
     "prefix_width",
+    "run_kinds",
     "run_layers",
+    "separable_conv2d",
+    "sliced_kind",
 ]

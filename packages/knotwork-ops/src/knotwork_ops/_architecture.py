@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from knotwork_ops._choices import SearchSpace
 
-Option = int | float
+Option = int | float | str
+"""A size, or the name of an operation."""
 Value = Option | tuple[Option, ...]
 
 
@@ -36,8 +37,8 @@ class Architecture(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def at(self, name: str, layer: int) -> Option:
-        """The option that a layer uses, whether the choice is made once or per layer."""
+    def at(self, name: str, layer: int) -> Any:
+        """The option, a number or a name, that a layer uses, whether the choice is made once or per layer."""
         value = self[name]
         return value[layer] if isinstance(value, tuple) else value
 

@@ -1,4 +1,4 @@
-"""What can be searched: choices with ascending options, and the search space they span."""
+"""What can be searched: choices among ascending numbers or names, and the search space they span."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from knotwork_ops._architecture import Architecture, Option
@@ -23,11 +24,13 @@ class Choice:
 
     Attributes:
         name: the choice's name, such as ``embed_dim``.
-        options: the values it may take, ascending and positive.
+        options: the values it may take: positive numbers, ascending, or names, such as those of operations, in the order of
+            their cost.
         layers: the number of layers that choose separately, or None when one option serves the whole net.
 
     Raises:
-        ValueError: no options, or options that are not positive, distinct and ascending.
+        ValueError: no options, numbers that are not positive, distinct and ascending, names that are empty or not distinct, or
+            numbers beside names.
     """
 
     name: str
@@ -37,14 +40,33 @@ class Choice:
     def __post_init__(self) -> None:
         if not self.options:
             raise ValueError(f"choice {self.name!r} has no options: give at least one")
-        if any(isinstance(o, bool) or not isinstance(o, int | float) or not 0 < o < math.inf for o in self.options):
-            raise ValueError(f"choice {self.name!r} has options {list(self.options)}: they must be positive numbers")
-        if any(o > LARGEST_OPTION for o in self.options):
-            raise ValueError(f"choice {self.name!r} has an option over {LARGEST_OPTION:,}: {reprlib.repr(self.options[-1])}")
-        if any(a >= b for a, b in zip(self.options, self.options[1:], strict=False)):
-            raise ValueError(f"choice {self.name!r} has options {list(self.options)}: they must be distinct, ascending")
+        if all(isinstance(option, str) for option in self.options):
+            self._check_names()
+        else:
+            self._check_numbers()
         if self.layers is not None and (isinstance(self.layers, bool) or not isinstance(self.layers, int) or self.layers < 1):
             raise ValueError(f"choice {self.name!r} is made in {self.layers} layers: it must be a whole number from 1, or None")
+
+    def _check_names(self) -> None:
+        if not all(self.options):
+            raise ValueError(f"choice {self.name!r} has options {list(self.options)}: a name must not be empty")
+        if len(set(self.options)) < len(self.options):
+            raise ValueError(f"choice {self.name!r} has options {list(self.options)}: they must be distinct")
+
+    def _check_numbers(self) -> None:
+        numbers = self.numbers
+        if any(o > LARGEST_OPTION for o in numbers):
+            raise ValueError(f"choice {self.name!r} has an option over {LARGEST_OPTION:,}: {reprlib.repr(numbers[-1])}")
+        if any(a >= b for a, b in pairwise(numbers)):
+            raise ValueError(f"choice {self.name!r} has options {list(numbers)}: they must be distinct, ascending")
+
+    @property
+    def numbers(self) -> tuple[int | float, ...]:
+        """The options of a choice among numbers. Raises ValueError when they are anything else."""
+        numbers = tuple(o for o in self.options if isinstance(o, int | float) and not isinstance(o, bool) and 0 < o < math.inf)
+        if len(numbers) < len(self.options):
+            raise ValueError(f"choice {self.name!r} has options {list(self.options)}: they must be positive numbers")
+        return numbers
 
     @property
     def per_layer(self) -> bool:
@@ -111,9 +133,9 @@ class SearchSpace:
         return int(values[DEPTH]) if DEPTH in self else choice.layers
 
     def architecture(self, values: Mapping[str, Any]) -> Architecture:
-        """A validated architecture from option values: a number, or for a per-layer choice one number a layer.
+        """A validated architecture from option values: a number or name, or for a per-layer choice one a layer.
 
-        A single number for a per-layer choice means that option in every layer.
+        A single value for a per-layer choice means that option in every layer.
 
         Raises:
             ValueError: a choice is missing, unknown, given for the wrong number of layers, or not among its options. The
@@ -149,12 +171,12 @@ class SearchSpace:
 
     @property
     def largest(self) -> Architecture:
-        """The architecture with the largest option everywhere."""
+        """The architecture with the largest option everywhere; the last of names."""
         return self.architecture({choice.name: choice.options[-1] for choice in self.choices})
 
     @property
     def smallest(self) -> Architecture:
-        """The architecture with the smallest option everywhere."""
+        """The architecture with the smallest option everywhere; the first of names."""
         return self.architecture({choice.name: choice.options[0] for choice in self.choices})
 
     def as_dict(self) -> dict[str, Any]:

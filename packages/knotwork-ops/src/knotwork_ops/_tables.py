@@ -49,6 +49,17 @@ def sizes_table(widths: tuple[int, ...], dtype: torch.dtype, device: torch.devic
 
 
 @constant
+def window_table(sizes: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """``(len(sizes), largest, largest)`` of 0 and 1: table i holds ones for the centred window of size ``sizes[i]``."""
+    largest = sizes[-1]
+    table = torch.zeros(len(sizes), largest, largest, dtype=dtype, device=device)
+    for window, size in zip(table, sizes, strict=True):
+        edge = (largest - size) // 2
+        window[edge : edge + size, edge : edge + size] = 1
+    return table
+
+
+@constant
 def head_tables(
     embeds: tuple[int, ...], heads: tuple[int, ...], dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:

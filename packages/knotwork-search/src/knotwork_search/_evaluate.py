@@ -19,7 +19,8 @@ Metrics = Callable[[Any, Batch], dict[str, Tensor]]
 def evaluate(supernet: Supernet, data: Sequence[Batch], arch: Selection, accelerator: Accelerator) -> dict[str, float]:
     """The supernet's metrics for an architecture, averaged over batches weighted by their size.
 
-    Nothing needs recalibration before it: the supernets hold no batch norm, whose running statistics no subnet inherits.
+    Nothing needs recalibration before it: a supernet holds no running statistics, which no subnet could inherit. One with batch
+    norms uses each batch's own.
     """
     return _averaged(supernet, lambda batch: supernet.metrics(batch, arch), data, accelerator)
 

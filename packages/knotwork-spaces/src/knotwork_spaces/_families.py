@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 _FAMILIES = {
     "gpt2": ("knotwork_spaces.gpt2", "GPT2Space", "GPT2Supernet"),
     "vit": ("knotwork_spaces.vit", "ViTSpace", "ViTSupernet"),
+    "toy-cell": ("knotwork_spaces.cells", "ToyCellSpace", "ToyCellSupernet"),
 }
 
 

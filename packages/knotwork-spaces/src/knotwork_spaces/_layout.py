@@ -45,7 +45,7 @@ def _mixed(space: TransformerSpace, mixture: Mixture) -> Layout:
     embed = prefix_width("embed_dim", mixture["embed_dim"], [int(o) for o in space["embed_dim"].options])
     depths = tuple(int(o) for o in space["depth"].options)
     counts = tuple(int(o) for o in space["num_heads"].options)
-    ratios = space["mlp_ratio"].options
+    ratios = space["mlp_ratio"].numbers
     layers = range(depths[-1])
     heads: list[Heads] = [MixedHeads(mixture.at("num_heads", layer), counts) for layer in layers]
     hidden = [mlp_width(embed, ratios, mixture.at("mlp_ratio", layer)) for layer in layers]

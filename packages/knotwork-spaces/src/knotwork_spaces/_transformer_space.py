@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from knotwork_ops import Architecture, Choice, SearchSpace, hidden_units
+
+from knotwork_spaces._settings import described
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class TransformerSpace(SearchSpace):
     choice_names: ClassVar[tuple[str, ...]] = ("embed_dim", "depth", "num_heads", "mlp_ratio")
     # The residual stream shares one embedding width, and depth is one number by nature.
     per_layer_choices: ClassVar[tuple[str, ...]] = ("num_heads", "mlp_ratio")
+    named_options: ClassVar[bool] = False
     another_remedy: ClassVar[str] = ""
     """What else a family offers where a head count does not divide a width, for the error's last words."""
 
@@ -34,15 +37,15 @@ class TransformerSpace(SearchSpace):
             for option in self[name].options:
                 if not isinstance(option, int):
                     raise ValueError(f"choice {name!r} has the option {option!r}: it must be a whole number")
-        for embed in self["embed_dim"].options:
-            for heads in self["num_heads"].options:
+        for embed in self["embed_dim"].numbers:
+            for heads in self["num_heads"].numbers:
                 if self.heads_share_embedding and embed % heads:
                     raise ValueError(
                         f"embed_dim {embed} is not divisible by num_heads {heads}: every width must be divisible by every "
                         f"head count, so change embed_dim {list(self['embed_dim'].options)} "
                         f"or num_heads {list(self['num_heads'].options)}{self.another_remedy}"
                     )
-            for ratio in self["mlp_ratio"].options:
+            for ratio in self["mlp_ratio"].numbers:
                 hidden_units(int(embed), ratio)
 
     @classmethod
@@ -86,16 +89,4 @@ class TransformerSpace(SearchSpace):
 
     def as_dict(self) -> dict[str, Any]:
         """The space as JSON values."""
-        settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "choices"}
-        return {"family": self.family, **super().as_dict(), **settings}
-
-
-def check_whole(name: str, value: object) -> None:
-    """Raise ValueError for a setting that is no positive whole number."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} is {value!r}: it must be a positive whole number")
-
-
-def is_number(value: object) -> bool:
-    """Whether a setting is a number; truth values are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+        return described(self, super().as_dict())

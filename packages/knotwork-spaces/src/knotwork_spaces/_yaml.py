@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from knotwork_ops import SearchSpace
+from knotwork_ops import Option, SearchSpace
 
 from knotwork_spaces._families import family
+from knotwork_spaces._settings import is_number
 
 _GRANULARITIES = ("uniform", "per_layer")
 _PRESETS = Path(__file__).parent / "presets"
@@ -29,7 +30,7 @@ class SpaceDefinition:
     """
 
     family: str
-    options: Mapping[str, list[int | float]]
+    options: Mapping[str, list[Option]]
     per_layer: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -106,18 +107,18 @@ def space_definition(values: Any) -> SpaceDefinition:
     if not isinstance(recipe, Mapping):
         raise ValueError(f"'recipe' is a mapping of search settings, not {recipe!r}")
     space = family(name).space
-    options: dict[str, list[int | float]] = {}
+    options: dict[str, list[Option]] = {}
     per_layer: list[str] = []
     for choice in space.choice_names:
         if choice not in values:
             raise ValueError(f"choice {choice!r} is missing: a {name} space needs {list(space.choice_names)}")
-        options[choice], granularity = _choice(choice, values.pop(choice))
+        options[choice], granularity = _choice(choice, values.pop(choice), named=space.named_options)
         if granularity == "per_layer":
             per_layer.append(choice)
     return SpaceDefinition(name, options, tuple(per_layer), values, dict(recipe))
 
 
-def _choice(name: str, value: Any) -> tuple[list[int | float], str]:
+def _choice(name: str, value: Any, *, named: bool) -> tuple[list[Option], str]:
     granularity = "uniform"
     if isinstance(value, Mapping):
         unknown = set(value) - {"options", "granularity"}
@@ -128,8 +129,8 @@ def _choice(name: str, value: Any) -> tuple[list[int | float], str]:
         raise ValueError(f"choice {name!r} has granularity {granularity!r}: known are {list(_GRANULARITIES)}")
     if not isinstance(value, list) or not value:
         raise ValueError(f"choice {name!r} needs a list of options, not {value!r}")
-    if any(isinstance(option, bool) or not isinstance(option, int | float) for option in value):
-        raise ValueError(f"choice {name!r} has options {value}: they must be numbers")
+    if not all(isinstance(option, str) if named else is_number(option) for option in value):
+        raise ValueError(f"choice {name!r} has options {value}: they must be {'names' if named else 'numbers'}")
     return value, granularity
 
 

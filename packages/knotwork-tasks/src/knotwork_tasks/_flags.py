@@ -59,13 +59,13 @@ class SearchFlags:
         return {name: value for name, value in asdict(self).items() if name not in _NOT_REPEATED}
 
 
-def search_parser(program: str, description: str, family: str, default_space: str, datasets: str) -> ArgumentParser:
+def search_parser(program: str, description: str, families: Sequence[str], default_space: str, datasets: str) -> ArgumentParser:
     """A parser with the shared flags, to which a task adds its own.
 
     Args:
         program: the app's name.
         description: one line for ``--help``.
-        family: the family of networks whose presets ``--help`` lists.
+        families: the families of networks whose presets ``--help`` lists.
         default_space: the preset searched when none is named.
         datasets: what ``--dataset`` takes.
     """
@@ -73,7 +73,8 @@ def search_parser(program: str, description: str, family: str, default_space: st
     add = parser.add_argument
     add("--config", action="config", help="YAML file of settings; flags given after it win")
     add("--output-dir", type=str, required=True, help="the run's folder")
-    add("--space", type=str, default=default_space, help=f"{', '.join(presets_of(family))} or a YAML file")
+    presets = [preset for family in families for preset in presets_of(family)]
+    add("--space", type=str, default=default_space, help=f"{', '.join(presets)} or a YAML file")
     add("--strategy", type=str, default=_DEFAULTS.strategy, help=", ".join(STRATEGIES))
     add("--strategy-options", type=dict[str, float], default={}, help="what else the strategy takes: {distance: 0.001} of "
         "drnas, {entropy: 0.1} of darts, {tau_start: 10, tau_end: 0.1} of gdas")  # fmt: skip

@@ -39,4 +39,4 @@ def gpt2_cost(space: GPT2Space, selection: Mixture | Architecture) -> dict[str, 
 
 
 def _options(space: GPT2Space, name: str, like: Tensor) -> Tensor:
-    return torch.tensor(space[name].options, dtype=torch.float64, device=like.device)
+    return torch.tensor(space[name].numbers, dtype=torch.float64, device=like.device)

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from knotwork_ops import Architecture
 from transformers import GPT2Config
 
-from knotwork_spaces._transformer_space import TransformerSpace, check_whole, is_number
+from knotwork_spaces._settings import check_whole, is_number
+from knotwork_spaces._transformer_space import TransformerSpace
 from knotwork_spaces.gpt2.modeling_per_layer_gpt2 import PerLayerGPT2Config
 
 

@@ -62,4 +62,4 @@ def _outside(model: Any, pixels: int) -> int:
 
 
 def _options(space: ViTSpace, name: str, like: Tensor) -> Tensor:
-    return torch.tensor(space[name].options, dtype=torch.float64, device=like.device)
+    return torch.tensor(space[name].numbers, dtype=torch.float64, device=like.device)

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import timm
 from knotwork_ops import Architecture
 
-from knotwork_spaces._transformer_space import TransformerSpace, check_whole, is_number
+from knotwork_spaces._settings import check_whole, is_number
+from knotwork_spaces._transformer_space import TransformerSpace
 from knotwork_spaces.vit.per_layer_vit import exact_ratio
 
 PER_LAYER_MODEL = "per_layer_vit"

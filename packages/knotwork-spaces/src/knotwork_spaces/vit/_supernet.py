@@ -26,12 +26,13 @@ from knotwork_ops import (
 from timm.models.vision_transformer import VisionTransformer, global_pool_nlc
 from torch import Tensor, nn
 
+from knotwork_spaces._classification import classification_metrics
 from knotwork_spaces._compile import compile_layer
 from knotwork_spaces._layout import transformer_layout
 from knotwork_spaces.vit._cost import vit_cost
 from knotwork_spaces.vit._extract import slice_state_dict
 from knotwork_spaces.vit._space import ViTSpace
-from knotwork_spaces.vit._upstream import check_supported, classification_metrics, plain_model
+from knotwork_spaces.vit._upstream import check_supported, plain_model
 
 TABLES = ("cls_token", "reg_token", "pos_embed")
 """Parameters that timm's model holds itself; None where it has none."""

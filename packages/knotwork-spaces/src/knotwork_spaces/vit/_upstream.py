@@ -13,8 +13,8 @@ from timm.layers.mlp import Mlp
 from timm.layers.patch_embed import PatchEmbed
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from knotwork_spaces._classification import classification_metrics
 from knotwork_spaces.vit._space import POOLS, ViTSpace
 
 TIMM_INITIALIZER_RANGE = 0.02
@@ -44,25 +44,6 @@ def plain_model(space: ViTSpace, architecture: Architecture, state: Mapping[str,
 def plain_metrics(model: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The supernet's metrics of a plain timm model. See ``ViTSupernet.metrics``."""
     return classification_metrics(model(batch["image"]), batch["label"])
-
-
-def classification_metrics(logits: Tensor, label: Tensor) -> dict[str, Tensor]:
-    """Mean cross-entropy in nats, and the shares of images whose label is the likeliest or among the five likeliest.
-
-    Args:
-        logits: (batch, classes).
-        label: (batch,) class numbers, or (batch, classes) probabilities, for which there is no accuracy.
-
-    Returns:
-        ``loss``, and for class numbers ``top1`` and ``top5``, 0-dim.
-    """
-    # Autocast runs cross-entropy in float32 whatever the logits' precision.
-    metrics = {"loss": F.cross_entropy(logits, label)}
-    if label.dim() == 1:
-        with torch.no_grad():
-            ranked = logits.topk(min(5, logits.shape[-1]), -1).indices == label[:, None]
-            metrics |= {"top1": ranked[:, 0].float().mean(), "top5": ranked.any(-1).float().mean()}
-    return metrics
 
 
 def _created(space: ViTSpace, name: str, arguments: Mapping[str, Any]) -> VisionTransformer:

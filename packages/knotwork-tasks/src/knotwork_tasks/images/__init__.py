@@ -13,9 +13,10 @@ from knotwork_tasks._task import TaskKind
 from knotwork_tasks.images._flags import ImageFlags, parse_image_flags
 from knotwork_tasks.images._images import LabelledImages
 from knotwork_tasks.images._items import ImageItems, split_items
+from knotwork_tasks.images._packaging import CellPackaging, ImagePackaging, load_packaging
 from knotwork_tasks.images._sources import load_images
 from knotwork_tasks.images._splits import ImageSplits
-from knotwork_tasks.images._task import ImagePackaging, ImageTask, image_task, load_packaging
+from knotwork_tasks.images._task import ImageTask, image_task
 from knotwork_tasks.images._transforms import (
     AUGMENTATIONS,
     evaluation_transform,
@@ -28,6 +29,7 @@ TASK = TaskKind(ImageFlags, image_task, load_packaging, parse_image_flags)
 __all__ = [
     "AUGMENTATIONS",
     "TASK",
+    "CellPackaging",
     "ImageFlags",
     "ImageItems",
     "ImagePackaging",

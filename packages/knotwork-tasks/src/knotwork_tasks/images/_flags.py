@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from knotwork_tasks._flags import SearchFlags, parse_search_flags, search_parser
 from knotwork_tasks.images._transforms import AUGMENTATIONS
 
+FAMILIES = ("vit", "toy-cell")
 _DATASETS = "Hub name, folder with train/CLASS/*.png and perhaps validation/ or test/, or digits (the default)"
 
 
@@ -32,7 +33,7 @@ class ImageFlags(SearchFlags):
 
 def parse_image_flags(program: str, description: str, arguments: Sequence[str] | None) -> ImageFlags:
     """The flags of a command line. Raises ValueError as ``parse_search_flags`` does."""
-    parser = search_parser(program, description, "vit", "vit-nano", _DATASETS)
+    parser = search_parser(program, description, FAMILIES, "vit-nano", _DATASETS)
     add = parser.add_argument
     add("--image-column", type=str | None, help="the Hub dataset's column of images, where there are several")
     add("--label-column", type=str | None, help="its column of class labels, where there are several")

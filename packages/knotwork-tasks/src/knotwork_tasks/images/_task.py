@@ -1,85 +1,37 @@
-"""The image classification task: ViT spaces on labelled images, which leave with their labels and preprocessing."""
+"""The image classification task: ViT and cell spaces on labelled images, which leave with their labels and preprocessing."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
-from knotwork_export import Preprocessing, Provenance, export_classifier
-from knotwork_ops import Architecture
-from knotwork_search import Batch, RunFolder, Supernet, fixed_batches, write_atomically
+from knotwork_export import Preprocessing
+from knotwork_search import Batch, RunFolder, Supernet, fixed_batches
 from knotwork_spaces import family, load_space
 from torch import Tensor
 
-from knotwork_tasks._saved import read_json
-from knotwork_tasks.images._flags import ImageFlags
+from knotwork_tasks.images._flags import FAMILIES, ImageFlags
+from knotwork_tasks.images._images import LabelledImages
 from knotwork_tasks.images._items import ImageItems, split_items
+from knotwork_tasks.images._packaging import CellPackaging, ImagePackaging
 from knotwork_tasks.images._sources import load_images
 from knotwork_tasks.images._splits import ImageSplits
 from knotwork_tasks.images._transforms import evaluation_transform, preprocessing_for, training_transform
 
 VALIDATION_BATCHES = 64
-FAMILIES = ("vit",)
+CALIBRATION_IMAGES = 512
 MOST_PATCHES = 64
 """Of an image, where neither the space nor the user chooses the patch."""
 
 
 @dataclass
-class ImagePackaging:
-    """A classifier leaves with the names of its classes and how an image is prepared."""
-
-    preprocessing: Preprocessing
-
-    def save(self, run: RunFolder) -> None:
-        """Keep both in the run's folder."""
-        write_atomically(_file(run), json.dumps(asdict(self.preprocessing), indent=2) + "\n")
-
-    def export(self, supernet: Any, architecture: Architecture, folder: Path, provenance: Provenance) -> Path:
-        """Export a subnet, verified against the supernet's own logits."""
-        images = torch.randn(2, *self.preprocessing.input_size, generator=torch.Generator().manual_seed(0))
-        with torch.no_grad():
-            logits = supernet.logits(images, architecture)
-        return export_classifier(
-            supernet.extract(architecture),
-            folder,
-            timm_model=supernet.space.timm_model(architecture),
-            preprocessing=self.preprocessing,
-            provenance=provenance,
-            reference_images=images,
-            reference_logits=logits,
-        )
-
-    def loading(self, folder: Path, architecture: Architecture) -> str:
-        """The lines of Python that load an exported folder."""
-        lines = ["import timm", f'model = timm.create_model("local-dir:{folder}", pretrained=True)']
-        if any(Path(folder).glob("*.py")):  # a model of its own, which timm has to be told of
-            lines.insert(1, "import knotwork_export.timm_models")
-        return "\n".join(lines)
-
-
-def load_packaging(run: RunFolder) -> ImagePackaging:
-    """The packaging that a run's folder holds. Raises ValueError when it is missing or damaged."""
-    values = read_json(_file(run))
-    try:
-        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        return ImagePackaging(Preprocessing(**{**values, **lists}))
-    except TypeError as error:
-        raise ValueError(f"{_file(run)} does not describe a preprocessing: {error}") from error
-
-
-def _file(run: RunFolder) -> Path:
-    return run.path / "preprocessing.json"
-
-
-@dataclass
 class ImageTask:
-    """A ViT supernet with the two parts of its training images, and its validation images in batches."""
+    """A supernet with the two parts of its training images, and its validation images in batches."""
 
     supernet: Supernet
     weight_data: Any
@@ -100,7 +52,7 @@ class ImageTask:
         """What the model says of the first validation images."""
         names = self.packaging.preprocessing.labels
         batch = self.validation[0]
-        probabilities: Tensor = model.cpu().eval()(batch["image"][:count].cpu()).softmax(-1)
+        probabilities: Tensor = self.packaging.ready(model.cpu().eval())(batch["image"][:count].cpu()).softmax(-1)
         return [
             f"{names[int(label)]}: taken for {names[int(row.argmax())]} with probability {row.max():.2f}"
             for row, label in zip(probabilities, batch["label"], strict=False)
@@ -129,6 +81,9 @@ def image_task(flags: ImageFlags, run: RunFolder, accelerator: Accelerator) -> I
 
     weight, architecture = split_items(splits.train, flags.train_portion)
     held_out = ImageItems(splits.validation, prepare, classes)
+    packaging = ImagePackaging(preprocessing)
+    if space.family == "toy-cell":
+        packaging = CellPackaging(preprocessing, _calibration(ImageItems(_some(weight), prepare, classes)))
     return ImageTask(
         supernet=family(space.family).supernet(space),
         weight_data=training(weight),
@@ -136,8 +91,18 @@ def image_task(flags: ImageFlags, run: RunFolder, accelerator: Accelerator) -> I
         architecture_data=ImageItems(architecture, prepare, classes),
         training_data=training(splits.train),
         validation=fixed_batches(held_out, flags.batch_size, VALIDATION_BATCHES, accelerator.device),
-        packaging=ImagePackaging(preprocessing),
+        packaging=packaging,
     )
+
+
+def _some(images: LabelledImages) -> LabelledImages:
+    """Images spread evenly over a dataset, whatever its order."""
+    wanted = min(len(images), CALIBRATION_IMAGES)
+    return images.select(np.arange(wanted) * len(images) // wanted)
+
+
+def _calibration(items: ImageItems) -> Tensor:
+    return torch.stack([items[at]["image"] for at in range(len(items))])
 
 
 def _space(flags: ImageFlags, splits: ImageSplits) -> tuple[Any, Preprocessing]:
@@ -149,14 +114,11 @@ def _space(flags: ImageFlags, splits: ImageSplits) -> tuple[Any, Preprocessing]:
     own = definition.settings
     preprocessing = preprocessing_for(splits, flags.image_size or own.get("image_size"))
     channels, size, _ = preprocessing.input_size
-    settings: dict[str, Any] = {
-        "image_size": size,
-        "patch_size": flags.patch_size or own.get("patch_size") or default_patch(size),
-        "channels": channels,
-        "num_classes": len(splits.labels),
-    }
-    if flags.model is not None:
-        settings["model"] = flags.model
+    settings: dict[str, Any] = {"image_size": size, "channels": channels, "num_classes": len(splits.labels)}
+    patch = flags.patch_size or own.get("patch_size")
+    if definition.family == "vit":
+        patch = patch or default_patch(size)
+    settings |= {name: value for name, value in (("patch_size", patch), ("model", flags.model)) if value is not None}
     return definition.build(**settings), preprocessing
 
 

@@ -18,13 +18,12 @@ from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from knotwork_tasks.text._blocks import bytes_per_token, token_blocks
-from knotwork_tasks.text._flags import TextFlags
+from knotwork_tasks.text._flags import FAMILIES, TextFlags
 from knotwork_tasks.text._parts import split_blocks
 from knotwork_tasks.text._sources import load_text
 from knotwork_tasks.text._tokenizer import load_tokenizer
 
 VALIDATION_BATCHES = 64
-FAMILIES = ("gpt2",)
 
 
 @dataclass

@@ -1,0 +1,17 @@
+"""The README's examples of operations that have names, after the first, which tests/test_workspace.py runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).resolve().parents[2] / "packages" / "knotwork-ops" / "README.md"
+
+
+def test_the_example_of_kinds_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    blocks = re.findall(r"(?ms)^```python\n(.*?)^```$", README.read_text(encoding="utf-8"))
+    (code,) = [block for block in blocks if "run_kinds" in block]
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, str(README), "exec"), {})
