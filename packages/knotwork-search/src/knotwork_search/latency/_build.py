@@ -1,7 +1,8 @@
-"""Building a latency table: a net for every combination of what a block depends on, or for some with lines between them."""
+"""From timed nets to a table: one net for every combination that a block depends on, or for some with lines between them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from math import prod
 
@@ -11,25 +12,17 @@ from knotwork_ops import DEPTH, Architecture, Option, SearchSpace
 from torch import Tensor
 
 from knotwork_search._protocols import TimedSupernet
-from knotwork_search.latency._clock import Clock
 from knotwork_search.latency._table import LatencyTable, monotone
-from knotwork_search.latency._timing import time_architectures
+from knotwork_search.latency._timing import Timing
 
 MOST_NETS = 64
 """Combinations that are timed. Of more, options between timed ones are interpolated."""
 
 
-def build_table(supernet: TimedSupernet, device: torch.device, *, clock: Clock | None = None) -> LatencyTable:
-    """The latency table of a supernet's extracted models on a device.
-
-    Args:
-        supernet: its space has a depth.
-        device: to time on.
-        clock: that tells the device's time; its own when None.
-    """
+def table_of(supernet: TimedSupernet, timings: Sequence[Timing]) -> LatencyTable:
+    """The latency table that follows from the timings of ``covering_architectures(supernet)``, in their order."""
     space, shared, inside = supernet.space, shared_choices(supernet), supernet.block_choices
     timed = timed_options(space, (*shared, *inside))
-    timings = time_architectures(supernet, covering_architectures(supernet), device, clock=clock)
     shape = [len(options) for options in timed.values()]
     # Every net has blocks of one kind alone: together they say best what one takes among its like.
     blocks = torch.tensor([sum(timing.blocks) / len(timing.blocks) for timing in timings], dtype=torch.float64).reshape(shape)
@@ -49,13 +42,15 @@ def shared_choices(supernet: TimedSupernet) -> tuple[str, ...]:
 
 
 def covering_architectures(supernet: TimedSupernet) -> list[Architecture]:
-    """The architectures that a table is built from: the deepest, with the same timed options in every layer."""
+    """The architectures that a table is built from: of middling depth, with the same timed options in every layer.
+
+    A block takes a little longer where there are more of them, for they share the caches.
+    """
     space = supernet.space
     timed = timed_options(space, (*shared_choices(supernet), *supernet.block_choices))
-    deepest = space[DEPTH].options[-1]
-    return [
-        space.architecture({DEPTH: deepest, **dict(zip(timed, options, strict=True))}) for options in product(*timed.values())
-    ]
+    depths = space[DEPTH].options
+    depth = {DEPTH: depths[len(depths) // 2]}
+    return [space.architecture(depth | dict(zip(timed, options, strict=True))) for options in product(*timed.values())]
 
 
 def timed_options(space: SearchSpace, names: tuple[str, ...]) -> dict[str, tuple[Option, ...]]:

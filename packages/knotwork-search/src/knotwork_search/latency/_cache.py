@@ -7,7 +7,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,14 @@ import torch
 
 from knotwork_search._files import write_atomically
 from knotwork_search._protocols import TimedSupernet
-from knotwork_search.latency._build import build_table
-from knotwork_search.latency._check import HELD_OUT, WORST_ERROR, check_table
+from knotwork_search.latency._check import measured_table
 from knotwork_search.latency._clock import Clock, device_name
 from knotwork_search.latency._table import LatencyTable
 
 METHOD = 1
 """Raised when timings are taken in another way, so that tables of the old one are not used."""
+WORST_ERROR = 0.15
+"""A median error of predictions above it is warned of."""
 
 
 def cached_table(
@@ -54,11 +54,8 @@ def cached_table(
             return table
     notify(f"timing the blocks of this space on {where}: a batch of one at full size, without gradients")
     started = time.monotonic()
-    table = build_table(supernet, device, clock=clock)
-    built = time.monotonic()
-    table = replace(table, median_error=check_table(table, supernet, device, clock=clock))
-    seconds = f"table {built - started:.0f} s, check {time.monotonic() - built:.0f} s"
-    notify(f"latencies of {where} measured, {_error_line(table.median_error)} ({seconds})")
+    table = measured_table(supernet, device, clock=clock)
+    notify(f"latencies of {where} measured in {time.monotonic() - started:.0f} s, {_error_line(table.median_error)}")
     if table.median_error is not None and table.median_error > WORST_ERROR:
         notify(f"warning: that is over {WORST_ERROR:.0%}; is something else running? Delete {path} to measure again")
     try:
@@ -86,5 +83,5 @@ def _key(supernet: TimedSupernet, device: torch.device, versions: Mapping[str, s
 
 def _error_line(error: float | None) -> str:
     if error is None:
-        return "not checked because the space has no other architectures"
-    return f"median error {error:.1%} on {HELD_OUT} held-out architectures"
+        return "unchecked because every architecture of the space was used"
+    return f"median error of predictions {error:.1%} on held-out architectures"

@@ -1,7 +1,9 @@
-"""Checking a latency table on architectures that it was not built from."""
+"""Measuring a latency table, and checking it on architectures that it is not built from."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from statistics import median
 
 import torch
@@ -9,38 +11,38 @@ from knotwork_ops import Architecture
 
 from knotwork_search._protocols import TimedSupernet
 from knotwork_search._sampling import draw_architecture, seeded, uniform_mixture
-from knotwork_search.latency._build import covering_architectures
+from knotwork_search.latency._build import covering_architectures, table_of
 from knotwork_search.latency._clock import Clock
 from knotwork_search.latency._table import LatencyTable
-from knotwork_search.latency._timing import time_architectures
+from knotwork_search.latency._timing import Timing, time_architectures
 
 HELD_OUT = 20
 """Architectures that a table is checked on."""
 TRIES = 1000
-WORST_ERROR = 0.15
-"""A median relative error above it is warned of."""
 
 
-def check_table(
-    table: LatencyTable, supernet: TimedSupernet, device: torch.device, *, clock: Clock | None = None
-) -> float | None:
-    """The median relative error of the table's predictions on held-out random architectures.
+def measured_table(supernet: TimedSupernet, device: torch.device, *, clock: Clock | None = None) -> LatencyTable:
+    """The latency table of a supernet's extracted models on a device, with its median error on held-out architectures.
+
+    Both kinds of architectures are timed in the same rounds, so that the error is the table's and not that of a machine which
+    has become busier meanwhile.
 
     Args:
-        table: of the supernet's models on the device.
-        supernet: whose models are timed.
+        supernet: its space has a depth.
         device: to time on.
         clock: that tells the device's time; its own when None.
-
-    Returns:
-        ``|predicted - measured| / measured``, the median; None where the space has no other architectures.
     """
-    architectures = held_out_architectures(supernet)
-    if not architectures:
-        return None
-    timings = time_architectures(supernet, architectures, device, clock=clock, most_seconds=40.0)
-    measured = [timing.total for timing in timings]
-    return median(abs(float(table(a)) - real) / real for a, real in zip(architectures, measured, strict=True))
+    covering, held_out = covering_architectures(supernet), held_out_architectures(supernet)
+    timings = time_architectures(supernet, [*covering, *held_out], device, clock=clock)
+    table = table_of(supernet, timings[: len(covering)])
+    return replace(table, median_error=median_error(table, held_out, timings[len(covering) :]))
+
+
+def median_error(table: LatencyTable, architectures: Sequence[Architecture], timings: Sequence[Timing]) -> float | None:
+    """The median of ``|predicted - measured| / measured``; None without architectures."""
+    pairs = zip(architectures, timings, strict=True)
+    errors = [abs(float(table(architecture)) / timing.total - 1) for architecture, timing in pairs]
+    return median(errors) if errors else None
 
 
 def held_out_architectures(supernet: TimedSupernet, count: int = HELD_OUT) -> list[Architecture]:

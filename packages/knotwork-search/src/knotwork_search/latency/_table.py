@@ -12,9 +12,6 @@ import torch
 from knotwork_ops import DEPTH, Architecture, Mixture, SearchSpace
 from torch import Tensor
 
-LATENCY = "latency_ms"
-"""The currency's name in costs, budgets and records."""
-
 
 @dataclass(frozen=True, eq=False)
 class LatencyTable:
