@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from knotwork_ops import DEPTH, Architecture
@@ -55,7 +56,7 @@ class TimedToy(Toy):
         blocks = [Takes(self.clock, self.block_ms(width, arch.at("ratio", layer))) for layer in range(arch[DEPTH])]
         return nn.Sequential(Takes(self.clock, 1.0), nn.Sequential(*blocks), Takes(self.clock, float(width)))
 
-    def timed_blocks(self, model: nn.Sequential) -> nn.Module:
+    def timed_blocks(self, model: nn.Sequential) -> Any:
         return model[1]
 
     def timed_input(self) -> dict[str, Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from knotwork_ops import Mixture
@@ -16,7 +18,7 @@ CASES = {
 @pytest.mark.parametrize("name", list(CASES))
 @pytest.mark.parametrize("granularity", ["uniform", "per-layer"])
 def test_blocks_run_in_order_on_one_item_of_full_size(name: str, granularity: str):
-    space = load_space(name).with_granularity(granularity).build(**CASES[name])
+    space: Any = load_space(name).with_granularity(granularity).build(**CASES[name])
     supernet = family(space.family).supernet(space)
     model, inputs, seen = supernet.extract(space.smallest).eval(), supernet.timed_input(), []
     blocks = list(supernet.timed_blocks(model))
@@ -31,7 +33,7 @@ def test_blocks_run_in_order_on_one_item_of_full_size(name: str, granularity: st
 
 @pytest.mark.parametrize("name", list(CASES))
 def test_measured_costs_follow_the_exact_ones(name: str):
-    space = load_space(name).build(**CASES[name])
+    space: Any = load_space(name).build(**CASES[name])
     supernet = family(space.family).supernet(space)
     exact = list(supernet.cost(space.smallest))
     supernet.measured_costs["latency_ms"] = lambda arch: torch.tensor(2.0 if isinstance(arch, Mixture) else 1.0)
