@@ -38,7 +38,8 @@ def clock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[TickingClock]
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("knotwork_search.latency._timing.clock_of", lambda device: Clock())
     monkeypatch.setattr("knotwork_search.latency._timing.VISIT_MS", 0.0)
-    monkeypatch.setitem(time_architectures.__kwdefaults__, "rounds", 1)
+    defaults = time_architectures.__kwdefaults__ or {}
+    monkeypatch.setattr(time_architectures, "__kwdefaults__", {**defaults, "rounds": 1})
     monkeypatch.setattr("knotwork_search.latency._verdict.ROUNDS", 1)
     return Clock
 
