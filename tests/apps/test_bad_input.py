@@ -14,6 +14,8 @@ CASES = [
     (["--strategy", "magic"], "unknown strategy 'magic': known are ['drnas'"),
     (["--strategy-options", "{tau: 1}"], "the strategy 'drnas' has no option 'tau': it has ['distance']"),
     (["--max-flops", "10"], "the budget of 10 flops is below the smallest architecture, which has"),
+    (["--max-latency-ms", "-1"], "the budget of latency_ms is -1"),
+    (["--max-latency-ms", "fast"], "max_latency_ms"),
     (["--granularity", "sometimes"], "unknown granularity 'sometimes'"),
     (["--dataset", "nowhere/at/all.txt"], "nowhere/at/all.txt"),
     (["--dataset", "EMPTY"], "empty"),

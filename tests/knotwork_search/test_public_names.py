@@ -4,10 +4,11 @@ import sys
 import knotwork_search
 
 PUBLIC = """
-    STRATEGIES Alphas Batch BlackBox Budget Candidate Ranked Recorder RunFolder Search SearchData SearchResult SearchSettings
-    StepProfile Strategy Supernet batches choose comparison comparison_table costs draw_architecture entropy evaluate
-    evaluate_alone expected_flops fixed_batches initial_alphas likeliest load_checkpoint most_likely outcome_record planned_steps random_candidates seeded
-    shortlist strategy train_alone uniform_mixture write_atomically
+    LATENCY STRATEGIES Alphas Batch BlackBox Budget BudgetError Candidate LatencyTable LatencyVerdict Ranked Recorder
+    RunFolder Search SearchData SearchResult SearchSettings StepProfile Strategy Supernet TimedSupernet batches cached_table
+    choose comparison comparison_table costs device_name draw_architecture entropy evaluate evaluate_alone expected_flops
+    fixed_batches initial_alphas likeliest load_checkpoint measure_latency most_likely outcome_record planned_steps
+    random_candidates seeded shortlist strategy train_alone uniform_mixture versions write_atomically
 """
 
 

@@ -57,6 +57,12 @@ def test_a_budget_starts_at_one(value):
         SearchSettings(limits={"params": 1e6, "flops": value})
 
 
+def test_a_budget_of_milliseconds_may_be_below_one():
+    assert SearchSettings(limits={"latency_ms": 0.2}).limits == {"latency_ms": 0.2}
+    with pytest.raises(ValueError, match="the budget of latency_ms is 0: it must be at least 1e-06"):
+        SearchSettings(limits={"latency_ms": 0})
+
+
 @pytest.mark.parametrize("name", [*POSITIVE, "finetune_steps", "learning_rate", "clip", "arch_learning_rate"])
 def test_infinity_is_no_value(name):
     with pytest.raises(ValueError, match=f"{name} is inf"):

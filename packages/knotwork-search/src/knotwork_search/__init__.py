@@ -3,31 +3,36 @@
 from knotwork_search._alphas import entropy, initial_alphas
 from knotwork_search._batches import batches, fixed_batches
 from knotwork_search._black_box import BlackBox
-from knotwork_search._budget import Budget, costs
+from knotwork_search._budget import LATENCY, Budget, costs
 from knotwork_search._checkpoint import load_checkpoint
 from knotwork_search._discretise import Candidate, likeliest, shortlist
 from knotwork_search._evaluate import evaluate, evaluate_alone
 from knotwork_search._files import write_atomically
 from knotwork_search._loop import Search, SearchData, SearchResult
-from knotwork_search._outcome import comparison, comparison_table, outcome_record
+from knotwork_search._outcome import comparison, comparison_table, outcome_record, versions
 from knotwork_search._plan import expected_flops, planned_steps
 from knotwork_search._profile import StepProfile
-from knotwork_search._protocols import Alphas, Batch, Strategy, Supernet
+from knotwork_search._protocols import Alphas, Batch, Strategy, Supernet, TimedSupernet
 from knotwork_search._recorder import Recorder
 from knotwork_search._run import RunFolder
 from knotwork_search._sampling import draw_architecture, most_likely, seeded, uniform_mixture
 from knotwork_search._select import Ranked, choose, random_candidates
 from knotwork_search._settings import SearchSettings
 from knotwork_search._train import train_alone
+from knotwork_search.latency import BudgetError, LatencyTable, LatencyVerdict, cached_table, device_name, measure_latency
 from knotwork_search.strategies import STRATEGIES, strategy
 
 __all__ = [
+    "LATENCY",
     "STRATEGIES",
     "Alphas",
     "Batch",
     "BlackBox",
     "Budget",
+    "BudgetError",
     "Candidate",
+    "LatencyTable",
+    "LatencyVerdict",
     "Ranked",
     "Recorder",
     "RunFolder",
@@ -38,11 +43,14 @@ __all__ = [
     "StepProfile",
     "Strategy",
     "Supernet",
+    "TimedSupernet",
     "batches",
+    "cached_table",
     "choose",
     "comparison",
     "comparison_table",
     "costs",
+    "device_name",
     "draw_architecture",
     "entropy",
     "evaluate",
@@ -52,6 +60,7 @@ __all__ = [
     "initial_alphas",
     "likeliest",
     "load_checkpoint",
+    "measure_latency",
     "most_likely",
     "outcome_record",
     "planned_steps",
@@ -61,5 +70,6 @@ __all__ = [
     "strategy",
     "train_alone",
     "uniform_mixture",
+    "versions",
     "write_atomically",
 ]

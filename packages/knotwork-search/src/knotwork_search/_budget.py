@@ -11,10 +11,13 @@ from torch import Tensor
 
 from knotwork_search._protocols import Supernet
 
+LATENCY = "latency_ms"
+"""The currency of measured milliseconds; supernets know it once a latency table is attached to them."""
+
 
 @dataclass
 class Budget:
-    """Upper limits by currency (``params``, ``flops``) with one Lagrange multiplier each, raised by dual ascent.
+    """Upper limits by currency (``params``, ``flops``, ``latency_ms``), each with a Lagrange multiplier raised by dual ascent.
 
     The penalty is ``multiplier * log(cost / limit)``, so it does not depend on the currency's unit.
 
@@ -55,9 +58,15 @@ class Budget:
                 raise ValueError(f"this space has no cost named {name!r}: it has {list(smallest)}")
             if smallest[name] > limit:
                 raise ValueError(
-                    f"the budget of {limit:,.0f} {name} is below the smallest architecture, which has {smallest[name]:,.0f}: "
+                    f"the budget of {amount(limit)} {name} is below the smallest architecture, which has "
+                    f"{amount(smallest[name])}: "
                     f"raise the budget or give the space smaller options"
                 )
+
+
+def amount(cost: float) -> str:
+    """A cost for people: counts in full, small measures such as milliseconds with three digits."""
+    return f"{cost:,.0f}" if cost >= 100 else f"{cost:.3g}"
 
 
 def costs(supernet: Supernet, architecture: Architecture) -> dict[str, float]:

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from knotwork_ops import Architecture
 from rich.table import Table
 
-from knotwork_search._budget import costs
+from knotwork_search._budget import amount, costs
 from knotwork_search._evaluate import evaluate
 from knotwork_search._loop import SearchResult
 from knotwork_search._protocols import Batch, Supernet
@@ -81,11 +81,14 @@ def comparison_table(rows: Sequence[Row], labels: Mapping[str, str]) -> Table:
 
     Args:
         rows: as ``comparison`` returns them.
-        labels: column headings of costs and metrics by name, in order.
+        labels: column headings of costs and metrics by name, in order; those that were not measured get no column.
     """
+    labels = {
+        name: label for name, label in labels.items() if any(name in row["cost"] or name in row["metrics"] for row in rows)
+    }
     table = Table("architecture", *labels.values(), title="inherited weights, validation data")
     for row in rows:
         values = {**row["cost"], **row["metrics"]}
-        cells = [f"{values[name]:,.0f}" if name in row["cost"] else f"{values[name]:.4f}" for name in labels]
+        cells = [amount(values[name]) if name in row["cost"] else f"{values[name]:.4f}" for name in labels]
         table.add_row(row["name"], *cells)
     return table

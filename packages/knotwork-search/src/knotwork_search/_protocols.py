@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 from knotwork_ops import Architecture, HardSample, Mixture, SearchSpace, Selection
 from torch import Tensor, nn
@@ -51,6 +51,27 @@ class Supernet(Protocol):
     def to(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
+
+
+@runtime_checkable
+class TimedSupernet(Supernet, Protocol):
+    """What measuring latency needs beside: the blocks of the plain models, and what one pass of them is given."""
+
+    measured_costs: dict[str, Callable[[Mixture | Architecture], Tensor]]
+    """Costs by currency that ``cost`` tells after the exact ones."""
+
+    @property
+    def block_choices(self) -> tuple[str, ...]:
+        """The choices that say, with those that all blocks share, how large one block is."""
+        ...
+
+    def timed_blocks(self, model: Any) -> Iterable[nn.Module]:
+        """The blocks of an extracted model, in the order that they run in."""
+        ...
+
+    def timed_input(self) -> dict[str, Tensor]:
+        """Keyword arguments of an extracted model's pass over one item of full size, the batch being one."""
+        ...
 
 
 class Strategy(Protocol):

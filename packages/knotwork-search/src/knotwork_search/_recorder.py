@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from knotwork_search._budget import amount
 from knotwork_search._files import write_atomically
 
 FLUSH_EVERY = 10
@@ -151,7 +152,7 @@ class Recorder:
         throughput = latest.get(f"weight {self.unit}_per_second")
         if throughput:
             parts.append(f"{throughput:,.0f} {self.unit}/s")
-        parts += [f"{key} {value:,.0f}" for key, value in latest.items() if key.startswith("expected ")]
+        parts += [f"{key} {amount(value)}" for key, value in latest.items() if key.startswith("expected ")]
         if self._likeliest:
             parts.append(f"likeliest: {self._likeliest}")
         return "  ".join(parts)

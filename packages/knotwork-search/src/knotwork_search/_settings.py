@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from knotwork_search._budget import LATENCY
+
 
 @dataclass(frozen=True)
 class SearchSettings:
@@ -82,7 +84,8 @@ class SearchSettings:
         for name, value in self.strategy_options.items():
             _require(f"the strategy's option {name}", value, 0, math.inf)
         for name, limit in self.limits.items():
-            _require(f"the budget of {name}", limit, 1, math.inf)
+            # Counts start at one; a pass may well take less than a millisecond.
+            _require(f"the budget of {name}", limit, 1e-6 if name == LATENCY else 1, math.inf)
 
 
 def _require_whole(name: str, value: int, low: int) -> None:

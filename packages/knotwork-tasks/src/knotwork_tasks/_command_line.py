@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 from jsonargparse import ArgumentError
 from knotwork_export import ExportError
+from knotwork_search import BudgetError
 
 
 def run_command(program: str, command: Callable[[], None]) -> int:
-    """Run an app's command. Returns its exit code: 0, 1 for an export that fails its verification, 2 for bad input.
+    """Run an app's command. Returns its exit code: 0, 1 for an export that fails its verification or a model that is
+    measured over its budget, 2 for bad input.
 
     Args:
         program: the app's name, for its error line.
@@ -18,7 +20,7 @@ def run_command(program: str, command: Callable[[], None]) -> int:
     """
     try:
         command()
-    except ExportError as error:
+    except (ExportError, BudgetError) as error:
         return _fail(program, error, 1)
     except (ArgumentError, ValueError, OSError) as error:
         return _fail(program, error, 2)

@@ -46,6 +46,7 @@ class SearchFlags:
     compile: bool
     profile: bool = False
     max_flops: float | None = None
+    max_latency_ms: float | None = None
     strategy_options: dict[str, float] = field(default_factory=dict)
     evaluations: int = _DEFAULTS.evaluations
     incumbent_every: int = 0
@@ -94,6 +95,9 @@ def search_parser(program: str, description: str, families: Sequence[str], defau
         "halfway between the smallest and the largest architecture by default; none for no limit")  # fmt: skip
     add("--max-flops", type=float | None, help="hard upper limit of a forward pass' FLOPs, per token or image; without "
         "--max-params it is the only limit")  # fmt: skip
+    add("--max-latency-ms", type=float | None, help="hard upper limit of the milliseconds that the plain model takes on this "
+        "device for a batch of one at full size, eager, without gradients; blocks are timed first, in at most two minutes "
+        "for a small space, and the found model again at the end; without --max-params it is the only limit")  # fmt: skip
     add("--candidates", type=int, default=_DEFAULTS.candidates, help="length of the shortlist")
     add("--evaluations", type=int, default=_DEFAULTS.evaluations, help="architectures that the second stage of a two-stage "
         "strategy evaluates")  # fmt: skip

@@ -12,6 +12,8 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from knotwork_export import Provenance, push_to_hub
 from knotwork_search import (
+    LATENCY,
+    LatencyVerdict,
     Recorder,
     RunFolder,
     Search,
@@ -29,6 +31,7 @@ from knotwork_search.report import write_report
 from rich.console import Console
 
 from knotwork_tasks._flags import SearchFlags
+from knotwork_tasks._latency import LatencyBudget
 from knotwork_tasks._task import Task
 
 PACKAGES = (
@@ -49,6 +52,7 @@ def search(flags: FlagsT, prepare: Callable[[FlagsT, RunFolder, Accelerator], Ta
     Raises:
         ValueError, OSError: for what the user can mend.
         ExportError: the exported folder is not the model.
+        BudgetError: the found model is measured over its latency budget. The run's folder is complete.
     """
     run = RunFolder(flags.output_dir)
     if not flags.resume:
@@ -61,8 +65,10 @@ def search(flags: FlagsT, prepare: Callable[[FlagsT, RunFolder, Accelerator], Ta
     task = prepare(flags, run, accelerator)
     space: Any = task.supernet.space
     settings = _settings(flags, task.supernet)
+    limit = settings.limits.get(LATENCY)
     items = flags.batch_size * flags.gradient_accumulation * accelerator.num_processes
     recorder = Recorder(run.metrics, flags.max_steps, accelerator, unit=task.unit, units_per_step=items * task.units_per_item)
+    latency = None if limit is None else LatencyBudget(task.supernet, limit, accelerator, recorder)
     data = SearchData(task.weight_data, task.architecture_data)
     profile = StepProfile(run.path, recorder.message) if flags.profile and accelerator.is_main_process else None
     own: dict[str, Any] = {"accelerator": accelerator, "run": run, "recorder": recorder, "profile": profile}
@@ -77,10 +83,14 @@ def search(flags: FlagsT, prepare: Callable[[FlagsT, RunFolder, Accelerator], Ta
     rows = comparison(task.supernet, result.architecture, task.validation, accelerator, task.complete)
     recorder.record(flags.max_steps, "validation", rows[0]["metrics"])
     recorder.flush()
+    verdict = None
     if accelerator.is_main_process:
         record = outcome_record(space.as_dict(), result, settings, rows, PACKAGES)
-        _finish(flags, run, task, result, record)
+        verdict = None if latency is None else latency.verdict(result.architecture)
+        _finish(flags, run, task, result, record, verdict)
     accelerator.end_training()
+    if verdict is not None:
+        verdict.require_met()
 
 
 def _settings(flags: SearchFlags, supernet: Supernet) -> SearchSettings:
@@ -103,7 +113,8 @@ def _settings(flags: SearchFlags, supernet: Supernet) -> SearchSettings:
 
 
 def _limits(flags: SearchFlags, supernet: Supernet) -> dict[str, float]:
-    limits = {} if flags.max_flops is None else {"flops": flags.max_flops}
+    given = {"flops": flags.max_flops, LATENCY: flags.max_latency_ms}
+    limits = {name: limit for name, limit in given.items() if limit is not None}
     if flags.max_params == "halfway":
         if not limits:
             edges = supernet.space.smallest, supernet.space.largest
@@ -123,8 +134,17 @@ def _accelerator(flags: SearchFlags, run: RunFolder) -> Accelerator:
     return accelerator
 
 
-def _finish(flags: SearchFlags, run: RunFolder, task: Task, result: SearchResult, record: dict[str, Any]) -> None:
+def _finish(
+    flags: SearchFlags,
+    run: RunFolder,
+    task: Task,
+    result: SearchResult,
+    record: dict[str, Any],
+    latency: LatencyVerdict | None,
+) -> None:
     """Export, write the rest of the folder, and tell the person who waits."""
+    if latency is not None:
+        record["latency"] = latency.as_dict()
     found, supernet = result.architecture, task.supernet
     supernet.train(False)
     supernet.to("cpu")
@@ -149,6 +169,9 @@ def _finish(flags: SearchFlags, run: RunFolder, task: Task, result: SearchResult
     for sample in record["samples"]:
         console.print(repr(sample), markup=False, highlight=False, soft_wrap=True)
     console.print(f"found: {found}", markup=False, highlight=False)
+    if latency is not None:
+        print(latency)
     print(f"report: {run.report}\n\n{task.packaging.loading(run.model, found)}")
-    if flags.push_to_hub:
+    # What misses its budget is not published unasked; `apps/export` still can.
+    if flags.push_to_hub and (latency is None or latency.met):
         print(push_to_hub(run.model, flags.push_to_hub))

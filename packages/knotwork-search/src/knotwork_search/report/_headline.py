@@ -39,7 +39,9 @@ def headline_html(run: Run) -> str:
         state = "<p class='state'>architecture.json names no architecture.</p>"
     else:
         state = f"<p class='found'>{escape(found)}</p>"
-    tiles = "".join(_tile_html(*tile) for tile in [*_cost_tiles(run), *_loss_tiles(run), *_speed_tiles(run.metrics)])
+    tiles = "".join(
+        _tile_html(*tile) for tile in [*_cost_tiles(run), *_latency_tiles(run), *_loss_tiles(run), *_speed_tiles(run.metrics)]
+    )
     return (
         f"<header><h1>{escape(title(run))}</h1><p class='facts'>{escape(' · '.join(facts))}</p>{state}"
         f"<div class='tiles'>{tiles}</div></header>"
@@ -65,6 +67,16 @@ def _cost_tiles(run: Run) -> list[tuple[str, str, str, str]]:
     # A budget on something that was not measured must not pass unseen.
     tiles += [(name, "?", f"budget {compact(limit)}", "") for name, limit in budget.items() if name not in cost]
     return tiles
+
+
+def _latency_tiles(run: Run) -> list[tuple[str, str, str, str]]:
+    """What was predicted of the found model's latency beside what was measured."""
+    latency = numbers(mapping(run.outcome).get("latency"))
+    if not {"predicted_ms", "measured_ms", "limit_ms"} <= latency.keys():
+        return []
+    predicted, measured = latency["predicted_ms"], latency["measured_ms"]
+    note, kind = _against(measured, latency["limit_ms"])
+    return [("latency, predicted / measured", f"{compact(predicted)} / {compact(measured)} ms", f"measured: {note} ms", kind)]
 
 
 def _against(value: float, limit: float) -> tuple[str, str]:

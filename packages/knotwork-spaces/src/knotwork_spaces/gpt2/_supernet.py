@@ -51,6 +51,8 @@ class GPT2Supernet(nn.Module):
     # Upstream's modules, whose attributes torch's types do not know.
     transformer: Any
     lm_head: Any
+    block_choices = GPT2Space.per_layer_choices
+    """The choices that say, with the width that all share, how large one block is."""
 
     def __init__(self, space: GPT2Space, upstream: GPT2LMHeadModel | None = None) -> None:
         super().__init__()
@@ -59,6 +61,7 @@ class GPT2Supernet(nn.Module):
         self.space = space
         self.transformer = upstream.transformer
         self.lm_head = upstream.lm_head
+        self.measured_costs: dict[str, Callable[[Mixture | Architecture], Tensor]] = {}
         self._compiled_block: Callable[..., Tensor] | None = None
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
@@ -111,14 +114,26 @@ class GPT2Supernet(nn.Module):
         return linear(x, self.lm_head.weight, None, inputs=embed)
 
     def cost(self, arch: Mixture | Architecture) -> dict[str, Tensor]:
-        """Exact ``params`` and ``flops`` per token; expected, and differentiable, under a mixture."""
-        return gpt2_cost(self.space, arch)
+        """Exact ``params`` and ``flops`` per token; expected, and differentiable, under a mixture.
+
+        What is measured rather than computed, such as the latency on a device, is told by ``measured_costs``.
+        """
+        return gpt2_cost(self.space, arch) | {name: cost(arch) for name, cost in self.measured_costs.items()}
 
     def extract(self, arch: Architecture) -> GPT2LMHeadModel:
         """The plain upstream model of an architecture, with copies of this supernet's weights."""
         self.space.validate(arch)
         model = plain_model(self.space, arch, slice_state_dict(self.space, self.state_dict(), arch))
         return model.train(self.training)
+
+    def timed_blocks(self, model: GPT2LMHeadModel) -> nn.ModuleList:
+        """The blocks of an extracted model, in the order that they run in."""
+        return model.transformer.h
+
+    def timed_input(self) -> dict[str, Tensor]:
+        """Keyword arguments of an extracted model's pass over one block of text: ``input_ids``, (1, ``block_size``)."""
+        shape = (1, self.space.block_size)
+        return {"input_ids": torch.randint(self.space.vocab_size, shape, generator=torch.Generator().manual_seed(0))}
 
     def _head_loss(self, x: Tensor, targets: Tensor, embed: Width) -> Tensor:
         return linear_cross_entropy(x.flatten(0, 1), self.lm_head.weight, targets.flatten(0, 1), inputs=embed)

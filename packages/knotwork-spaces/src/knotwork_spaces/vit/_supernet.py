@@ -68,6 +68,8 @@ class ViTSupernet(nn.Module):
     no_embed_class: bool
     num_prefix_tokens: int
     pool_include_prefix: bool
+    block_choices = ViTSpace.per_layer_choices
+    """The choices that say, with the width that all share, how large one block is."""
 
     def __init__(self, space: ViTSpace, upstream: VisionTransformer | None = None) -> None:
         super().__init__()
@@ -81,6 +83,7 @@ class ViTSupernet(nn.Module):
             self.register_parameter(name, getattr(upstream, name))
         for name in SETTINGS:
             setattr(self, name, getattr(upstream, name))
+        self.measured_costs: dict[str, Callable[[Mixture | Architecture], Tensor]] = {}
         self._compiled_branches: tuple[Callable[..., Tensor], Callable[..., Tensor]] | None = None
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
@@ -152,14 +155,26 @@ class ViTSupernet(nn.Module):
         return linear(x, self.head.weight, self.head.bias, inputs=layout.embed)
 
     def cost(self, arch: Mixture | Architecture) -> dict[str, Tensor]:
-        """Exact ``params``, ``flops`` and ``macs`` per image; expected, and differentiable, under a mixture."""
-        return vit_cost(self.space, self, arch)
+        """Exact ``params``, ``flops`` and ``macs`` per image; expected, and differentiable, under a mixture.
+
+        What is measured rather than computed, such as the latency on a device, is told by ``measured_costs``.
+        """
+        return vit_cost(self.space, self, arch) | {name: cost(arch) for name, cost in self.measured_costs.items()}
 
     def extract(self, arch: Architecture) -> VisionTransformer:
         """The plain timm model of an architecture, with copies of this supernet's weights."""
         self.space.validate(arch)
         model = plain_model(self.space, arch, slice_state_dict(self.space, self.state_dict(), arch))
         return model.train(self.training)
+
+    def timed_blocks(self, model: VisionTransformer) -> Any:
+        """The blocks of an extracted model, in the order that they run in."""
+        return model.blocks
+
+    def timed_input(self) -> dict[str, Tensor]:
+        """Keyword arguments of an extracted model's pass over one image: ``x``, (1, channels, height, width)."""
+        shape = (1, self.space.channels, self.space.image_size, self.space.image_size)
+        return {"x": torch.randn(shape, generator=torch.Generator().manual_seed(0))}
 
     def _embedded(self, image: Tensor, embed: Width) -> Tensor:
         """Patches with their positions, behind class and register tokens."""

@@ -42,7 +42,14 @@ class ImageTask:
 
     unit = "images"
     units_per_item = 1
-    labels = {"params": "parameters", "macs": "MACs/image", "loss": "loss", "top1": "top-1", "top5": "top-5"}  # noqa: RUF012
+    labels = {  # noqa: RUF012
+        "params": "parameters",
+        "macs": "MACs/image",
+        "latency_ms": "ms, predicted",
+        "loss": "loss",
+        "top1": "top-1",
+        "top5": "top-5",
+    }
 
     def complete(self, metrics: dict[str, float]) -> dict[str, float]:
         """The metrics as they are."""

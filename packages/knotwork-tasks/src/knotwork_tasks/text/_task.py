@@ -74,7 +74,13 @@ class TextTask:
     bytes_per_token: float
 
     unit = "tokens"
-    labels = {"params": "parameters", "flops": "FLOPs/token", "loss": "nats/token", "bits_per_byte": "bits/byte"}  # noqa: RUF012
+    labels = {  # noqa: RUF012
+        "params": "parameters",
+        "flops": "FLOPs/token",
+        "latency_ms": "ms, predicted",
+        "loss": "nats/token",
+        "bits_per_byte": "bits/byte",
+    }
 
     def complete(self, metrics: dict[str, float]) -> dict[str, float]:
         """Metrics with bits per byte, which tokenizers of different sizes share."""
