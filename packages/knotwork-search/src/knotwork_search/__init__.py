@@ -11,6 +11,7 @@ from knotwork_search._files import write_atomically
 from knotwork_search._loop import Search, SearchData, SearchResult
 from knotwork_search._outcome import comparison, comparison_table, outcome_record, versions
 from knotwork_search._plan import expected_flops, planned_steps
+from knotwork_search._processes import shared
 from knotwork_search._profile import StepProfile
 from knotwork_search._protocols import Alphas, Batch, Strategy, Supernet, TimedSupernet
 from knotwork_search._recorder import Recorder
@@ -66,6 +67,7 @@ __all__ = [
     "planned_steps",
     "random_candidates",
     "seeded",
+    "shared",
     "shortlist",
     "strategy",
     "train_alone",

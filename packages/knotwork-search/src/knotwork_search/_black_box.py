@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast
 from knotwork_ops import Architecture
 from optuna.samplers import BaseSampler, NSGAIISampler
 from optuna.study import StudyDirection
@@ -25,6 +23,7 @@ from optuna.trial import TrialState
 from knotwork_search._budget import Budget, costs
 from knotwork_search._discretise import Candidate, shares_to_try
 from knotwork_search._evolution import RegularisedEvolution, architecture_of, distributions, parameters_of
+from knotwork_search._processes import shared
 from knotwork_search._protocols import Supernet
 from knotwork_search._select import Ranked, by_loss, random_candidates
 
@@ -78,11 +77,11 @@ class BlackBox:
             drawn = random_candidates(supernet, budget, size, least_share=share, seed=self.seed)
             return by_loss(Ranked(candidate, loss_of(candidate.architecture)) for candidate in drawn)
         study = _Study(self, supernet, budget) if accelerator.is_main_process else None
-        while (proposed := _shared(study and study.ask(), accelerator)) is not None:
+        while (proposed := shared(study and study.ask(), accelerator)) is not None:
             loss = loss_of(supernet.space.architecture(proposed))
             if study is not None:
                 study.tell(loss)
-        found = _shared(study and study.found(), accelerator)
+        found = shared(study and study.found(), accelerator)
         evaluated = [(supernet.space.architecture(values), loss) for values, loss in found]
         return by_loss(Ranked(Candidate(a, 0.0, costs(supernet, a)), loss) for a, loss in evaluated)
 
@@ -180,17 +179,3 @@ def _opened(search: BlackBox, sampler: BaseSampler, objectives: Sequence[str], s
         raise ValueError(f"the storage's study {search.study!r} is of another space or other objectives: give another storage")
     study.set_user_attr("identity", identity)
     return study
-
-
-def _shared(value: Any, accelerator: Accelerator) -> Any:
-    """The main process's JSON value, in every process."""
-    if accelerator.num_processes == 1:
-        return value
-    text = json.dumps(value).encode()
-    length = torch.tensor([len(text)], device=accelerator.device)
-    broadcast(length)
-    content = torch.zeros(int(length), dtype=torch.uint8, device=accelerator.device)
-    if accelerator.is_main_process:
-        content = torch.frombuffer(bytearray(text), dtype=torch.uint8).to(accelerator.device)
-    broadcast(content)
-    return json.loads(bytes(content.tolist()))

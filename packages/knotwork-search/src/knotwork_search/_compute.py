@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -10,14 +10,19 @@ from typing import Any
 import torch
 from knotwork_ops import Architecture, HardSample, Mixture, Selection
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from torch.utils.flop_counter import FlopCounterMode
 
 from knotwork_search._budget import costs
 from knotwork_search._gradients import frozen
 from knotwork_search._protocols import Batch, Supernet
 from knotwork_search._sampling import seeded
 
-IN_PLACE: Any = {torch.ops.aten.addmm_: flop_registry[torch.ops.aten.addmm]}
+
+def _addmm_flops(total: Sequence[int], left: Sequence[int], right: Sequence[int], **_: Any) -> int:
+    return 2 * left[0] * left[1] * right[1]
+
+
+IN_PLACE: Any = {torch.ops.aten.addmm_: _addmm_flops}
 """Products that torch's counter passes over."""
 
 

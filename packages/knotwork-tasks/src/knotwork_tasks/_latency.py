@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 from knotwork_ops import Architecture
 from knotwork_search import (
     LATENCY,
@@ -16,6 +17,7 @@ from knotwork_search import (
     costs,
     device_name,
     measure_latency,
+    shared,
     versions,
 )
 
@@ -40,13 +42,11 @@ class LatencyBudget:
         if not isinstance(supernet, TimedSupernet):
             raise ValueError(f"--max-latency-ms: a {type(supernet).__name__} does not say which blocks are to be timed")
         self.supernet, self.limit_ms, self.device = supernet, limit_ms, accelerator.device
-        table: LatencyTable | None = None
+        values: dict[str, Any] = {}
         if accelerator.is_main_process:
-            table = cached_table(supernet, self.device, versions(TIMED_PACKAGES), recorder.message)
-        shared: list[LatencyTable | None] = [table]
-        broadcast_object_list(shared)
-        assert shared[0] is not None
-        self.table = supernet.measured_costs[LATENCY] = shared[0]
+            values = cached_table(supernet, self.device, versions(TIMED_PACKAGES), recorder.message).as_dict()
+        self.table = LatencyTable.from_dict(supernet.space, shared(values, accelerator))
+        supernet.measured_costs[LATENCY] = self.table
 
     def verdict(self, found: Architecture) -> LatencyVerdict:
         """Measure the found model, to set beside its prediction."""

@@ -64,7 +64,7 @@ def search(flags: FlagsT, prepare: Callable[[FlagsT, RunFolder, Accelerator], Ta
     set_seed(flags.seed)
     task = prepare(flags, run, accelerator)
     space: Any = task.supernet.space
-    settings = _settings(flags, task.supernet)
+    settings = search_settings(flags, task.supernet)
     limit = settings.limits.get(LATENCY)
     items = flags.batch_size * flags.gradient_accumulation * accelerator.num_processes
     recorder = Recorder(run.metrics, flags.max_steps, accelerator, unit=task.unit, units_per_step=items * task.units_per_item)
@@ -93,7 +93,8 @@ def search(flags: FlagsT, prepare: Callable[[FlagsT, RunFolder, Accelerator], Ta
         verdict.require_met()
 
 
-def _settings(flags: SearchFlags, supernet: Supernet) -> SearchSettings:
+def search_settings(flags: SearchFlags, supernet: Supernet) -> SearchSettings:
+    """The settings of a search; its budget may depend on what the supernet's architectures cost."""
     return SearchSettings(
         strategy=flags.strategy,
         strategy_options=flags.strategy_options,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 from math import prod
+from typing import Any
 
 import numpy
 import torch
@@ -63,7 +64,7 @@ def timed_options(space: SearchSpace, names: tuple[str, ...]) -> dict[str, tuple
     return {name: tuple(space[name].options[int(at)] for at in positions) for name, positions in spread.items()}
 
 
-def _interpolated(table: Tensor, axis: int, options: tuple[Option, ...], timed: tuple[Option, ...]) -> Tensor:
+def _interpolated(table: Tensor, axis: int, options: tuple[Any, ...], timed: tuple[Any, ...]) -> Tensor:
     """The table with an axis of all options in place of one of the timed ones, on straight lines between those."""
     shares = numpy.stack([numpy.interp(options, timed, one) for one in numpy.eye(len(timed))])
     return (table.movedim(axis, -1) @ torch.from_numpy(shares)).movedim(-1, axis)

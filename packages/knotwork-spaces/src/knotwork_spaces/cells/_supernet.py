@@ -66,6 +66,11 @@ class ToyCellSupernet(CellStack):
         """
         return F.cross_entropy(self.logits(batch["image"], arch), batch["label"])
 
+    def teach(self, batch: Mapping[str, Tensor], arch: Architecture) -> tuple[Tensor, dict[str, Tensor]]:
+        """An architecture's loss, and the batch with its predictions as targets, for in-place distillation."""
+        logits = self.logits(batch["image"], arch)
+        return F.cross_entropy(logits, batch["label"]), {**batch, "label": logits.detach().softmax(-1)}
+
     def metrics(self, batch: Mapping[str, Tensor], arch: Selection) -> dict[str, Tensor]:
         """What evaluation reports, each a 0-dim mean over the batch: ``loss`` in nats, accuracies ``top1`` and ``top5``."""
         return classification_metrics(self.logits(batch["image"], arch), batch["label"])

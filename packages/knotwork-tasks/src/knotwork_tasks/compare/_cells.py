@@ -1,6 +1,6 @@
-"""One cell of a comparison, in a process of its own, so that its time and memory are its own.
+"""Cells of a comparison, in a process of their own: a search alone, so that its time and memory are its own.
 
-python -m knotwork_tasks.compare._cells '{"kind": "search", "result": FILE, ...}'
+python -m knotwork_tasks.compare._cells '[{"kind": "search", "result": FILE, ...}, ...]'
 """
 
 from __future__ import annotations
@@ -10,25 +10,30 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from knotwork_search import RunFolder, costs, evaluate, evaluate_alone, train_alone, write_atomically
+from knotwork_search import RunFolder, evaluate, evaluate_alone, train_alone, write_atomically
 from knotwork_spaces import family
 
 from knotwork_tasks._command_line import run_command
 from knotwork_tasks._saved import SavedRun
 from knotwork_tasks._search import search
-from knotwork_tasks._task import task_kind
+from knotwork_tasks._task import Task, task_kind
 
 
 def main() -> int:
-    """Compute the cell and write its result."""
-    job = json.loads(sys.argv[1])
-    return run_command("compare", lambda: _write(job, CELLS[job["kind"]](job)))
+    """Compute the cells in order and write each one's result."""
+
+    def compute() -> None:
+        for job in json.loads(sys.argv[1]):
+            _write(job, CELLS[job["kind"]](job))
+
+    return run_command("compare", compute)
 
 
 def search_cell(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,8 +52,9 @@ def search_cell(job: Mapping[str, Any]) -> dict[str, Any]:
 
 def training_cell(job: Mapping[str, Any]) -> dict[str, Any]:
     """Metrics on the validation data of the plain model of an architecture, trained from scratch."""
-    saved, accelerator = SavedRun(job["run"]), Accelerator()
-    task, architecture = saved.task(accelerator), saved.space.architecture(job["architecture"])
+    accelerator = Accelerator()
+    saved, task = _opened(job["run"])
+    architecture = saved.space.architecture(job["architecture"])
     set_seed(1000 + job["seed"])
     kind = family(saved.space.family)
     model = kind.plain_model(saved.space, architecture).to(accelerator.device)
@@ -67,14 +73,21 @@ def training_cell(job: Mapping[str, Any]) -> dict[str, Any]:
 
 def inheriting_cell(job: Mapping[str, Any]) -> dict[str, Any]:
     """Losses on the validation data of architectures with a searched supernet's weights."""
-    saved, accelerator = SavedRun(job["run"]), Accelerator()
-    supernet, validation = saved.supernet.to(accelerator.device), saved.task(accelerator).validation
+    accelerator = Accelerator()
+    saved, task = _opened(job["run"])
+    supernet = saved.supernet.to(accelerator.device)
     architectures = [saved.space.architecture(values) for values in job["architectures"]]
-    losses = [evaluate(supernet, validation, architecture, accelerator)["loss"] for architecture in architectures]
-    return {"losses": losses, "params": [costs(supernet, architecture)["params"] for architecture in architectures]}
+    return {"losses": [evaluate(supernet, task.validation, a, accelerator)["loss"] for a in architectures]}
 
 
 CELLS = {"search": search_cell, "train": training_cell, "inherit": inheriting_cell}
+
+
+@lru_cache(maxsize=1)
+def _opened(run: str) -> tuple[SavedRun, Task]:
+    """A run with its data, which is read once for cells that follow each other."""
+    saved = SavedRun(run)
+    return saved, saved.task(Accelerator())
 
 
 def _write(job: Mapping[str, Any], result: dict[str, Any]) -> None:

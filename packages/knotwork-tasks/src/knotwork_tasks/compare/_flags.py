@@ -58,16 +58,27 @@ def parse_compare_flags(program: str, description: str, arguments: Sequence[str]
     add("--config", action="config", help="YAML file of settings; flags given after it win")
     add("--output-dir", type=str, required=True, help="folder of the comparison; started again, it goes on where it was")
     add("--space", type=str, default="gpt-nano", help="a preset or a YAML file, of text or images")
-    add("--strategies", type=str, default=",".join(DEFAULT_STRATEGIES), help=f"separated by commas: {', '.join(STRATEGIES)}, {RANDOM}")
+    add(
+        "--strategies",
+        type=str,
+        default=",".join(DEFAULT_STRATEGIES),
+        help=f"separated by commas: {', '.join(STRATEGIES)}, {RANDOM}",
+    )
     add("--seeds", type=int, default=3, help="searches of each strategy")
     add("--max-params", type=float | Literal["halfway", "none"], default="halfway", help="as of a search")
     add("--max-flops", type=float | None, help="as of a search")
     add("--compute", type=float | None, help="FLOPs of forward and backward passes that a search may spend; by default what "
-        "DrNAS takes for the space's own number of steps")  # fmt: skip
+        "DrNAS takes for the space's own number of steps, or for --search '{max_steps: N}'")  # fmt: skip
     add("--retrain-steps", type=int, default=600, help="steps of each training from scratch")
-    add("--ranked", type=int, default=16, help="random architectures whose ranks by inherited and stand-alone loss are compared")
+    add(
+        "--ranked", type=int, default=16, help="random architectures whose ranks by inherited and stand-alone loss are compared"
+    )
     add("--incumbents", type=int, default=20, help="points on the curve of a search's best architecture so far")
-    add("--benchmark", type=str | None, help="CSV of stand-alone results of every architecture: in place of training from scratch")
+    add(
+        "--benchmark",
+        type=str | None,
+        help="CSV of stand-alone results of every architecture: in place of training from scratch",
+    )
     add("--processes", type=int, default=1, help="cells at a time; more than one blurs time and needs the memory")
     add("--search", type=dict[str, Any], default={}, help="further flags of every search: {batch_size: 8, dataset: my.txt}")
     try:

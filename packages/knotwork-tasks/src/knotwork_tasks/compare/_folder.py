@@ -37,8 +37,8 @@ class CompareFolder:
             for name, value in read_json(file).items():
                 if wanted.get(name) != value:
                     raise ValueError(
-                        f"{self.path} holds a comparison with {name} {value!r}, not {wanted.get(name)!r}: give the same, or another "
-                        "output folder"
+                        f"{self.path} holds a comparison with {name} {value!r}, not {wanted.get(name)!r}: give the same, or "
+                        "another output folder"
                     )
         elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise ValueError(f"{self.path} exists and holds no comparison: give another output folder")
@@ -46,25 +46,29 @@ class CompareFolder:
         write_atomically(file, json.dumps(wanted, indent=2) + "\n")
 
     def run(self, cells: Iterable[Cell], processes: int, notify: Callable[[str], None]) -> None:
-        """Run the cells whose result is not there yet, each in a process of its own.
+        """Run the cells whose result is not there yet: searches each in a process of its own, others dealt out.
 
         Raises:
             ValueError: a cell fails; the message ends with what it said. Those that are running finish first.
         """
         missing = [cell for cell in cells if not Path(cell["result"]).exists()]
+        searches = [[cell] for cell in missing if cell["kind"] == "search"]
+        others = [cell for cell in missing if cell["kind"] != "search"]
+        shares = [share for number in range(processes) if (share := others[number::processes])]
         threads = str(max(1, (os.cpu_count() or 1) // processes))
         environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
 
-        def one(cell: Cell) -> None:
-            command = [sys.executable, "-m", "knotwork_tasks.compare._cells", json.dumps(cell)]
+        def one(share: list[Cell]) -> None:
+            command = [sys.executable, "-m", "knotwork_tasks.compare._cells", json.dumps(share)]
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-            if done.returncode != 0 or not Path(cell["result"]).exists():
-                said = " ".join(done.stderr.split())[-600:]
-                raise ValueError(f"the cell {Path(cell['result']).stem} failed: {said}")
-            notify(f"done: {Path(cell['result']).relative_to(self.path).with_suffix('')}")
+            names = [Path(cell["result"]).stem for cell in share if Path(cell["result"]).exists()]
+            notify(f"done: {', '.join(names) or 'nothing'}")
+            if done.returncode != 0 or len(names) < len(share):
+                failed = next((Path(c["result"]).stem for c in share if not Path(c["result"]).exists()), "")
+                raise ValueError(f"the cell {failed} failed: {' '.join(done.stderr.split())[-600:]}")
 
         with ThreadPoolExecutor(processes) as pool:
-            futures = [pool.submit(one, cell) for cell in missing]
+            futures = [pool.submit(one, share) for share in [*searches, *shares]]
             try:
                 for future in futures:
                     future.result()

@@ -1,0 +1,106 @@
+"""A comparison from a command line to its table, small enough for seconds; and what is wrong with one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from knotwork_tasks.compare import CompareFlags, kendall_tau, mean_and_error, parse_compare_flags
+from knotwork_tasks.compare._folder import CompareFolder
+from knotwork_tasks.compare._plan import search_arguments
+
+from .conftest import Main, load_app
+
+
+@pytest.fixture(scope="module")
+def compare_app() -> Main:
+    return load_app("compare")
+
+
+def flags_of(*given: str) -> CompareFlags:
+    return parse_compare_flags("compare", "", ["--output-dir", "somewhere", *given])
+
+
+def test_a_comparison_resumes_and_prints_a_row_for_each_strategy(
+    compare_app, space_file: Path, text_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    search = f"{{dataset: {text_file}, evaluations: 3, candidates: 2, finetune_steps: 0}}"
+    given = ["--output-dir", str(tmp_path / "out"), "--space", str(space_file), "--strategies", "drnas,random", "--seeds", "1"]
+    given += ["--retrain-steps", "2", "--ranked", "3", "--processes", "2", "--search", search]
+    assert compare_app(given) == 0
+    first = capsys.readouterr().out
+    record = json.loads((tmp_path / "out/comparison.json").read_text())
+    assert [outcome["strategy"] for outcome in record["outcomes"]] == ["drnas", "random"]
+    searched, drawn = record["outcomes"]
+    assert searched["flops"] == pytest.approx(record["compute"], rel=0.5)
+    assert searched["curve"]
+    assert searched["memory"] > searched["params"] > 0
+    assert len(searched["ranks"]) == 3
+    assert drawn["inherited"] is None
+    assert record["budget"]["params"] >= max(searched["params"], drawn["params"])
+    assert (tmp_path / "out/comparison.svg").read_text().startswith("<?xml")
+    # Again, without a cell to run.
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/cells").iterdir()}
+    assert compare_app(given) == 0
+    again = capsys.readouterr().out
+    assert "done:" not in again
+    assert again.splitlines()[-2:] == first.splitlines()[-2:]
+    assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "out/cells").iterdir()}
+    assert compare_app([*given, "--retrain-steps", "3"]) == 2
+    assert "holds a comparison with retrain_steps 2, not 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--strategies", "drnas,annealing"], "unknown strategy 'annealing'"),
+        (["--strategies", ","], "no strategies are named"),
+        (["--seeds", "0"], "--seeds is 0: it must be at least 1"),
+        (["--nonsense"], "--nonsense"),
+    ],
+)
+def test_flags_that_make_no_comparison_are_refused(given: list[str], message: str):
+    with pytest.raises(ValueError, match=message):
+        flags_of(*given)
+
+
+def test_random_alone_is_no_comparison(compare_app, tmp_path, capsys):
+    assert compare_app(["--output-dir", str(tmp_path / "out"), "--strategies", "random"]) == 2
+    assert "names random alone" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("")
+    with pytest.raises(ValueError, match="holds no comparison"):
+        CompareFolder(tmp_path, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_failing_cell_tells_why_and_others_are_kept(tmp_path):
+    folder = CompareFolder(tmp_path / "out", {})
+    cell: dict[str, Any] = {"kind": "train", "result": str(tmp_path / "out/cells/one.json"), "run": str(tmp_path / "no-run")}
+    with pytest.raises(ValueError, match=r"the cell one failed: .*holds no run"):
+        folder.run([cell | {"architecture": {}, "seed": 0, "steps": 1}], 1, lambda text: None)
+
+
+def test_a_search_gets_its_flags():
+    flags = flags_of("--max-params", "none", "--max-flops", "2000", "--search", "{max_steps: 9, compile: true, batch_size: 4}")
+    arguments = search_arguments(flags, "gdas", 1, 40, "run")
+    pairs = dict(zip(arguments, [*arguments[1:], ""], strict=True))
+    assert pairs["--max-steps"] == "40"
+    assert pairs["--incumbent-every"] == "1"
+    assert pairs["--max-flops"] == "2000.0"
+    assert pairs["--strategy"] == "gdas"
+    assert "--compile" in arguments
+    assert "True" not in arguments
+    assert dict(zip(arguments, arguments[1:], strict=False))["--batch-size"] == "4"
+
+
+def test_statistics():
+    assert mean_and_error([1.0, 2.0, 3.0]) == pytest.approx((2.0, 1 / 3**0.5))
+    assert mean_and_error([5.0]) == (5.0, 0.0)
+    assert kendall_tau([1, 2, 3], [10, 20, 30]) == 1
+    assert kendall_tau([1, 2, 3], [30, 20, 10]) == -1
+    assert kendall_tau([1, 2, 3], [10, 30, 20]) == pytest.approx(1 / 3)
+    assert kendall_tau([1, 1], [1, 2]) == 0
