@@ -105,7 +105,7 @@ def test_flops_are_resumed(accelerator, tmp_path):
 
 @pytest.mark.parametrize("name", ["drnas", "darts-2nd", "gdas", "spos-rs", "sandwich-rs"])
 def test_steps_are_planned_for_equal_compute(accelerator, name):
-    wanted = 4e6
+    wanted = 1.5e6
     first = Search(Toy(), data(), few_steps(name, max_steps=40, fair_share=0.5), accelerator=accelerator)
     steps = planned_steps(first, wanted)
     settings = few_steps(name, max_steps=steps, fair_share=0.5)

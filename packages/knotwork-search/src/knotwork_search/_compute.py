@@ -31,7 +31,7 @@ class PassFlops:
     """FLOPs of each kind of pass: ``forward`` alone, or with a backward one to the ``weight`` or the ``architecture``.
 
     Mixtures cost the same whatever their weights. An architecture costs in proportion to the FLOPs that the supernet's ``cost``
-    knows exactly; the proportion is that of the largest architecture.
+    knows exactly; the proportion is that of the largest architecture. Where a supernet does not know them, all cost as much.
 
     Attributes:
         mixed: by kind, of a mixture: by pass, whatever the number of items, and by item.
@@ -61,7 +61,7 @@ class PassFlops:
                 one, two = (_count(supernet, batch, kind, mixture) for batch in (item, pair))
                 mixed[kind] = 2 * one - two, two - one
                 hard = HardSample(largest, factors) if kind == "architecture" else largest
-                sliced[kind] = _count(supernet, item, kind, hard) / costs(supernet, largest)["flops"]
+                sliced[kind] = _count(supernet, item, kind, hard) / _cost(supernet, largest)
         for _, parameter in supernet.named_parameters():
             parameter.grad = None
         return cls(mixed, sliced)
@@ -72,7 +72,7 @@ class PassFlops:
             once, each = self.mixed[kind]
             return once + items * each
         architecture = arch.architecture if isinstance(arch, HardSample) else arch
-        return items * self.sliced[kind] * costs(supernet, architecture)["flops"]
+        return items * self.sliced[kind] * _cost(supernet, architecture)
 
 
 class CountedSupernet:
@@ -108,6 +108,10 @@ class CountedSupernet:
         trained = next(weight.requires_grad for _, weight in self.supernet.named_parameters())
         kind = "forward" if not torch.is_grad_enabled() else "weight" if trained else "architecture"
         self.flops += self.passes.of(self.supernet, kind, arch, len(next(iter(batch.values()))))
+
+
+def _cost(supernet: Supernet, architecture: Architecture) -> float:
+    return costs(supernet, architecture).get("flops", 1.0)
 
 
 def _count(supernet: Supernet, item: Batch, kind: str, arch: Selection) -> float:

@@ -31,7 +31,7 @@ def main() -> int:
 
     def compute() -> None:
         for job in json.loads(sys.argv[1]):
-            _write(job, CELLS[job["kind"]](job))
+            write(job, CELLS[job["kind"]](job))
 
     return run_command("compare", compute)
 
@@ -90,7 +90,8 @@ def _opened(run: str) -> tuple[SavedRun, Task]:
     return saved, saved.task(Accelerator())
 
 
-def _write(job: Mapping[str, Any], result: dict[str, Any]) -> None:
+def write(job: Mapping[str, Any], result: dict[str, Any]) -> None:
+    """Keep a cell's result."""
     path = Path(job["result"])
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(result))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from subprocess import run as run_process
 from typing import Any
 
 from knotwork_search import write_atomically
@@ -60,7 +60,7 @@ class CompareFolder:
 
         def one(share: list[Cell]) -> None:
             command = [sys.executable, "-m", "knotwork_tasks.compare._cells", json.dumps(share)]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+            done = run_process(command, env=environment, capture_output=True, text=True, check=False)
             names = [Path(cell["result"]).stem for cell in share if Path(cell["result"]).exists()]
             notify(f"done: {', '.join(names) or 'nothing'}")
             if done.returncode != 0 or len(names) < len(share):
