@@ -69,7 +69,8 @@ def tiny(space_file: Path, text_file: Path) -> list[str]:
 
 @pytest.fixture(scope="session")
 def finished(search_gpt: Main, tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run, per layer so that the model carries its own code."""
+    """A finished run with a front, per layer so that the model carries its own code."""
     run = tmp_path_factory.mktemp("finished") / "run"
-    assert search_gpt([*tiny, "--output-dir", str(run), "--granularity", "per-layer", "--max-params", "none"]) == 0
+    flags = ["--granularity", "per-layer", "--max-params", "none", "--pareto", "params,loss"]
+    assert search_gpt([*tiny, "--output-dir", str(run), *flags]) == 0
     return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -24,6 +25,19 @@ def test_any_other_architecture_of_the_run(export_app: Main, finished: Path, tmp
     assert export_app(["--run", str(finished), *flags]) == 0
     config = AutoModelForCausalLM.from_pretrained(tmp_path / "model").config
     assert (config.n_embd, config.n_layer, config.n_head, config.n_inner) == (8, 1, 2, 8)
+
+
+def test_a_point_of_the_front(export_app: Main, finished: Path, tmp_path: Path, capsys):
+    front = list(csv.DictReader((finished / "front.csv").open(newline="")))
+    assert len(front) > 1
+    assert "The front" in (finished / "report.html").read_text()
+    flags = ["--run", str(finished), "--output-dir", str(tmp_path / "model"), "--point"]
+    assert export_app([*flags, "1"]) == 0
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model", trust_remote_code=True)
+    assert model.num_parameters() == int(float(front[0]["params"]))
+    assert model.config.n_embd == int(front[0]["embed_dim"])
+    assert export_app([*flags, str(len(front) + 1)]) == 2
+    assert f"has the points 1 to {len(front)}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

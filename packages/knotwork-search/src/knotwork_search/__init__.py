@@ -8,6 +8,7 @@ from knotwork_search._checkpoint import load_checkpoint
 from knotwork_search._discretise import Candidate, likeliest, shortlist
 from knotwork_search._evaluate import evaluate, evaluate_alone
 from knotwork_search._files import write_atomically
+from knotwork_search._front import front_csv, nondominated
 from knotwork_search._loop import Search, SearchData, SearchResult
 from knotwork_search._outcome import comparison, comparison_table, outcome_record, versions
 from knotwork_search._plan import expected_flops, planned_steps
@@ -58,11 +59,13 @@ __all__ = [
     "evaluate_alone",
     "expected_flops",
     "fixed_batches",
+    "front_csv",
     "initial_alphas",
     "likeliest",
     "load_checkpoint",
     "measure_latency",
     "most_likely",
+    "nondominated",
     "outcome_record",
     "planned_steps",
     "random_candidates",

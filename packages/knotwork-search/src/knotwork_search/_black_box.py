@@ -45,6 +45,7 @@ class BlackBox:
         seed: of everything drawn.
         storage: URL of the database that holds the study, or None to keep it in memory. Random search keeps none.
         study: its name there, which all workers of one search share.
+        currencies: what ``nsga2`` trades the loss for; those of the budget, or parameters, by default.
     """
 
     searcher: str
@@ -53,6 +54,7 @@ class BlackBox:
     seed: int = 0
     storage: str | None = None
     study: str = "search"
+    currencies: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.searcher not in ("random", "evolution", "nsga2"):
@@ -93,7 +95,7 @@ class _Study:
         self.search, self.supernet, self.budget, self.space = search, supernet, budget, supernet.space
         population = max(2, min(POPULATION, search.evaluations // 4))
         several = search.searcher == "nsga2"
-        self.currencies = (tuple(budget.limits) or ("params",)) if several else ()
+        self.currencies = (search.currencies or tuple(budget.limits) or ("params",)) if several else ()
         share = 0.0 if several else search.least_share
         first = random_candidates(supernet, budget, population, least_share=share, seed=search.seed)
         self.share = next(s for s in shares_to_try(share) if all(budget.used_by(c.cost, s) for c in first))

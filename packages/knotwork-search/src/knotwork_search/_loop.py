@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -17,11 +17,12 @@ from rich.console import Console
 from knotwork_search._alphas import entropy, initial_alphas
 from knotwork_search._batches import batches, fixed_batches
 from knotwork_search._black_box import BlackBox, study_name
-from knotwork_search._budget import Budget
+from knotwork_search._budget import Budget, costs
 from knotwork_search._checkpoint import load_checkpoint, load_optimiser, optimiser_tensors, save_checkpoint
 from knotwork_search._compute import CountedSupernet, PassFlops
 from knotwork_search._discretise import shortlist
 from knotwork_search._evaluate import evaluate
+from knotwork_search._front import LOSS, check_objectives, nondominated
 from knotwork_search._optimisers import architecture_optimiser, cosine, set_learning_rate, weight_optimiser
 from knotwork_search._profile import StepProfile
 from knotwork_search._protocols import Batch, Supernet
@@ -30,6 +31,7 @@ from knotwork_search._run import RunFolder
 from knotwork_search._sampling import draw_architecture, most_likely, seeded, uniform_mixture
 from knotwork_search._select import Ranked, choose, finetuned
 from knotwork_search._settings import SearchSettings
+from knotwork_search._sweep import sweep
 from knotwork_search._training import architecture_update, weight_update
 from knotwork_search._unrolled import Lookahead
 from knotwork_search.strategies import strategy as strategy_by_name
@@ -48,12 +50,23 @@ class SearchData:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found: the architecture, the candidates from the best down, the final probabilities, and FLOPs spent."""
+    """What a search found.
+
+    Attributes:
+        architecture: the best one.
+        ranked: the candidates from the best down.
+        probabilities: the final ones.
+        flops: spent.
+        front: what no other beats in all of the settings' ``pareto``, from the cheapest up.
+        evaluated: everything that was considered for it.
+    """
 
     architecture: Architecture
     ranked: list[Ranked]
     probabilities: Mixture
     flops: float = math.nan
+    front: Sequence[Ranked] = ()
+    evaluated: Sequence[Ranked] = ()
 
 
 class Search:
@@ -93,6 +106,7 @@ class Search:
             raise ValueError(f"{settings.strategy} takes gradients that fp16's loss scale does not reach: use bf16 or float32")
         self.budget = Budget(dict(settings.limits))
         self.budget.check_possible(supernet)
+        check_objectives(settings.pareto, costs(supernet, supernet.space.smallest))
         self.recorder = recorder or Recorder(None, settings.max_steps, self.accelerator, console=Console(quiet=True))
         device = self.accelerator.device
         supernet.to(device)
@@ -101,7 +115,7 @@ class Search:
         self.fair_steps = round(settings.fair_share * settings.max_steps) if self.strategy.single_stage else 0
         self.step = 0
         weights = weight_optimiser(supernet.named_parameters(), settings.learning_rate, settings.weight_decay, device)
-        alphas = architecture_optimiser(self.alphas.values(), self._architecture_rate())
+        alphas = architecture_optimiser(self.alphas.values(), self.architecture_rate())
         self.weight_optimiser = self.accelerator.prepare_optimizer(weights)
         self.architecture_optimiser = self.accelerator.prepare_optimizer(alphas)
         if settings.compile:
@@ -142,9 +156,12 @@ class Search:
             share = settings.least_share
             candidates = shortlist(self.supernet, probabilities, self.budget, settings.candidates, least_share=share)
             ranked = choose(self._counted, candidates, *rest)
+            evaluated = [*ranked, *sweep(self, self._counted, self._held_out)] if settings.pareto else []
         else:
-            ranked = finetuned(self._counted, self._second_stage()[: settings.candidates], *rest)
-        return SearchResult(ranked[0].candidate.architecture, ranked, probabilities, self.flops)
+            evaluated = self._second_stage()
+            ranked = finetuned(self._counted, evaluated[: settings.candidates], *rest)
+        front = nondominated(evaluated, settings.pareto) if settings.pareto else []
+        return SearchResult(ranked[0].candidate.architecture, ranked, probabilities, self.flops, front, evaluated)
 
     @property
     def passes(self) -> PassFlops:
@@ -229,6 +246,7 @@ class Search:
             settings.seed,
             self.storage,
             study_name(space.as_dict(), asdict(settings)),
+            tuple(name for name in settings.pareto if name != LOSS),
         )
 
         best = math.inf
@@ -243,7 +261,8 @@ class Search:
 
         return search.run(self.supernet, self.budget, loss_of, self.accelerator)
 
-    def _architecture_rate(self) -> float:
+    def architecture_rate(self) -> float:
+        """The architecture parameters' learning rate."""
         steps = max(1, self.settings.max_steps - self.fair_steps)
         given = self.settings.arch_learning_rate
         return ALPHA_TRAVEL / steps if given is None else given

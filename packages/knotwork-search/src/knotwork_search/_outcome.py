@@ -14,6 +14,7 @@ from rich.table import Table
 
 from knotwork_search._budget import amount, costs
 from knotwork_search._evaluate import evaluate
+from knotwork_search._front import front_record
 from knotwork_search._loop import SearchResult
 from knotwork_search._protocols import Batch, Supernet
 from knotwork_search._settings import SearchSettings
@@ -62,6 +63,7 @@ def outcome_record(
         "comparison": list(rows),
         "shortlist": [ranked.as_dict() for ranked in result.ranked],
         "probabilities": {name: weights.tolist() for name, weights in result.probabilities.items()},
+        **({"front": front_record(result.front, result.evaluated, settings.pareto)} if settings.pareto else {}),
     }
 
 

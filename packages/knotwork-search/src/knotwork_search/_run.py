@@ -24,6 +24,7 @@ class RunFolder:
         self.config = self.path / "config.yaml"
         self.metrics = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
+        self.front = self.path / "front.csv"
         self.study = self.path / "study.db"
         self.space = self.path / "space.json"
         self.architecture = self.path / "architecture.json"

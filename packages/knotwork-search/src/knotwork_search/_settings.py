@@ -36,6 +36,7 @@ class SearchSettings:
         incumbent_every: steps between two records of the architecture that would be returned now; 0 for none. A two-stage
             strategy with any other number records each architecture that is better than those before.
         checkpoint_every: steps between checkpoints.
+        pareto: ``loss`` and one or two currencies whose front is looked for as well; empty for none.
         seed: of everything random.
         compile: whether the supernet compiles what a mixture runs.
     """
@@ -59,6 +60,7 @@ class SearchSettings:
     evaluation_batches: int = 16
     incumbent_every: int = 0
     checkpoint_every: int = 200
+    pareto: tuple[str, ...] = ()
     seed: int = 0
     compile: bool = False
 

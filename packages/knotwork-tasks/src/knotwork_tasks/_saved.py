@@ -77,6 +77,21 @@ class SavedRun:
             raise ValueError(f"{self.folder.path} has found no architecture yet: name one with --architecture FILE.json")
         return self.space.architecture(self.record.get("architecture", {}))
 
+    def point(self, number: int) -> Architecture:
+        """An architecture of the run's front, counted from 1 as in ``front.csv``.
+
+        Raises:
+            ValueError: a run without a front, or a number that it does not have.
+        """
+        front = self.record.get("front")
+        points = front.get("points") if isinstance(front, dict) else None
+        if not isinstance(points, list) or not points:
+            raise ValueError(f"{self.folder.path} has no front: search with --pareto params,loss")
+        if not 1 <= number <= len(points):
+            raise ValueError(f"--point {number}: the front of {self.folder.path} has the points 1 to {len(points)}")
+        entry = points[number - 1]
+        return self.space.architecture(entry.get("architecture", {}) if isinstance(entry, dict) else {})
+
     def architecture(self, file: Path | str) -> Architecture:
         """An architecture of the run's space from a JSON file."""
         return Architecture.from_json(read_text(Path(file)), self.space)

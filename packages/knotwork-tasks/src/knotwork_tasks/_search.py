@@ -25,7 +25,9 @@ from knotwork_search import (
     comparison,
     comparison_table,
     costs,
+    front_csv,
     outcome_record,
+    write_atomically,
 )
 from knotwork_search.report import write_report
 from rich.console import Console
@@ -108,6 +110,7 @@ def search_settings(flags: SearchFlags, supernet: Supernet) -> SearchSettings:
         evaluations=flags.evaluations,
         incumbent_every=flags.incumbent_every,
         finetune_steps=flags.finetune_steps,
+        pareto=tuple(filter(None, (flags.pareto or "").split(","))),
         seed=flags.seed,
         compile=flags.compile,
     )
@@ -163,6 +166,8 @@ def _finish(
     task.packaging.export(supernet, found, run.model, provenance)
     with torch.no_grad():
         record["samples"] = task.samples(supernet.extract(found))
+    if result.front:
+        write_atomically(run.front, front_csv(result.front, record["front"]["objectives"]))
     run.write_architecture(record)
     write_report(run.path)
     console = Console()
@@ -170,6 +175,8 @@ def _finish(
     for sample in record["samples"]:
         console.print(repr(sample), markup=False, highlight=False, soft_wrap=True)
     console.print(f"found: {found}", markup=False, highlight=False)
+    if result.front:
+        print(f"front: {len(result.front)} of {len(result.evaluated)} architectures: {run.front}")
     if latency is not None:
         print(latency)
     print(f"report: {run.report}\n\n{task.packaging.loading(run.model, found)}")

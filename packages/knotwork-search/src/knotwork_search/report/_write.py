@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from knotwork_search.report._front import front_html
 from knotwork_search.report._headline import headline_html, title
 from knotwork_search.report._outcome import (
     architecture_html,
@@ -40,6 +41,7 @@ def compose(run: Run) -> str:
         headline_html,
         architecture_html,
         comparison_html,
+        front_html,
         progress_html,
         probabilities_html,
         shortlist_html,
