@@ -103,6 +103,24 @@ def test_no_budget_and_streamed_data(accelerator):
     PER_LAYER.validate(result.architecture)
 
 
+def test_a_shrinking_search_ends_with_few_options_and_resumes(accelerator, tmp_path, monkeypatch):
+    settings = few_steps("drnas", strategy_options={"shrink": 2.0}, max_steps=16)
+    whole = Search(Toy(), data(), settings, accelerator=accelerator)
+    whole.train()
+    for weights in whole.probabilities().values():
+        assert ((weights > 0).sum(-1) == 1).all()
+    stopped = Search(Toy(), data(), settings, accelerator=accelerator, run=RunFolder(tmp_path))
+    stop_after(stopped, 12, monkeypatch)
+    with pytest.raises(StoppedError):
+        stopped.train()
+    resumed = Search(Toy(seed=9), data(), settings, accelerator=accelerator, run=RunFolder(tmp_path))
+    resumed.load()
+    resumed.train()
+    assert same(resumed.alphas, whole.alphas)
+    # What was dropped can still be had where the budget leaves nothing else.
+    assert costs(whole.supernet, whole.choose().architecture)["params"] <= LIMIT
+
+
 def test_alphas_stay_during_fair_training(accelerator):
     search = Search(Toy(), data(), few_steps("drnas", fair_share=1.0), accelerator=accelerator)
     before = {name: alpha.detach().clone() for name, alpha in search.alphas.items()}

@@ -208,6 +208,44 @@ def test_drnas_is_held_near_the_symmetric_dirichlet():
     assert DrNAS(MANY_LAYERS, STEPS, distance=0.0).penalty(alphas, 0) is None
 
 
+def test_drnas_drops_the_least_likely_option_at_the_end_of_a_stage():
+    found = DrNAS(MANY_LAYERS, STEPS, shrink=2.0)
+    alpha = torch.tensor([[0.3, -0.2, 0.1]]).repeat(MANY, 1).requires_grad_()
+    alphas = {"option": alpha}
+    counts = []
+    for number in range(1, 10):
+        found.after_step(alphas, number, 9)
+        counts.append(int((found.probabilities(alphas)["option"][0] > 0).sum()))
+    assert counts == [3, 3, 2, 2, 2, 1, 1, 1, 1]
+    torch.testing.assert_close(found.probabilities(alphas)["option"].detach(), torch.tensor([[1.0, 0.0, 0.0]]).repeat(MANY, 1))
+    found.after_step(alphas, 3, 9)  # the last one stays
+    assert int((found.probabilities(alphas)["option"] > 0).sum()) == MANY
+
+
+def test_drnas_without_an_option_is_the_dirichlet_of_the_others():
+    """Draws, their mean, the distance and the gradients, against a space that never had the option."""
+    found, alpha = DrNAS(MANY_LAYERS, STEPS, distance=0.5, shrink=1.0), torch.tensor([[0.7, -0.9, 0.1]])
+    alphas = {"option": alpha.repeat(MANY, 1).requires_grad_()}
+    found.after_step(alphas, 5, 10)
+    two = torch.tensor([0.7, 0.1], requires_grad=True)
+    reference = torch.distributions.Dirichlet(concentration(two))
+    with seeded("shrunk"):
+        draw = found.sample(alphas, 0)["option"]
+    assert not bool(draw[:, 1].any())
+    torch.testing.assert_close(draw.sum(-1), torch.ones(MANY))
+    torch.testing.assert_close(draw[:, [0, 2]].mean(0), reference.mean, atol=0.01, rtol=0)
+    torch.testing.assert_close(draw[:, [0, 2]].var(0), reference.variance, atol=0.01, rtol=0)
+    torch.testing.assert_close(found.probabilities(alphas)["option"][0, [0, 2]], reference.mean)
+    penalty = found.penalty(alphas, 0)
+    assert penalty is not None
+    wanted = 0.5 * torch.distributions.kl_divergence(reference, torch.distributions.Dirichlet(torch.ones(2)))
+    torch.testing.assert_close(penalty, MANY * wanted, rtol=1e-4, atol=1e-4)
+    (found_gradient,) = torch.autograd.grad(penalty, [alphas["option"]])
+    (wanted_gradient,) = torch.autograd.grad(wanted, [two])
+    torch.testing.assert_close(found_gradient[0, [0, 2]], wanted_gradient, rtol=1e-4, atol=1e-5)
+    assert not bool(found_gradient[:, 1].any())
+
+
 def test_darts_entropy_is_annealed():
     space = SPACES["uniform"]
     alphas = initial_alphas(space, seed=1, scale=1.0)
@@ -222,7 +260,7 @@ def test_options_reach_the_strategy():
     found = strategy("gdas", PER_LAYER, STEPS, {"tau_end": 1.0})
     assert isinstance(found, GDAS)
     assert found.tau(STEPS - 1) == pytest.approx(1.0)
-    with pytest.raises(ValueError, match="'drnas' has no option 'tau': it has \\['distance'\\]"):
+    with pytest.raises(ValueError, match="'drnas' has no option 'tau': it has \\['distance', 'shrink'\\]"):
         strategy("drnas", PER_LAYER, STEPS, {"tau": 1.0})
     with pytest.raises(ValueError, match="it has none"):
         strategy("spos-re", PER_LAYER, STEPS, {"searcher": 1.0})

@@ -292,6 +292,7 @@ class Search:
             Lookahead(weight_data, self._rate(step)) if self.strategy.second_order else None,
         )
         self.budget.ascend(cost)
+        self.strategy.after_step(self.alphas, step - self.fair_steps + 1, self.settings.max_steps - self.fair_steps)
         probabilities = self.probabilities()
         values = {
             "loss": loss,

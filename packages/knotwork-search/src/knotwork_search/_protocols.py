@@ -98,6 +98,9 @@ class Strategy(Protocol):
         """The weight of each option in expectation: for cost, reports and discretisation."""
         ...
 
+    def after_step(self, alphas: Alphas, number: int, total: int) -> None:
+        """May change the architecture parameters after their step of a number, from 1 to the total; nothing by default."""
+
     def penalty(self, alphas: Alphas, step: int) -> Tensor | None:
         """What is added to the held-out loss of an architecture step, 0-dim; nothing by default."""
         return None

@@ -78,8 +78,8 @@ def search_parser(program: str, description: str, families: Sequence[str], defau
     presets = [preset for family in families for preset in presets_of(family)]
     add("--space", type=str, default=default_space, help=f"{', '.join(presets)} or a YAML file")
     add("--strategy", type=str, default=_DEFAULTS.strategy, help=", ".join(STRATEGIES))
-    add("--strategy-options", type=dict[str, float], default={}, help="what else the strategy takes: {distance: 0.001} of "
-        "drnas, {entropy: 0.1} of darts, {tau_start: 10, tau_end: 0.1} of gdas")  # fmt: skip
+    add("--strategy-options", type=dict[str, float], default={}, help="what else the strategy takes: {distance: 0.001, "
+        "shrink: 2} of drnas, {entropy: 0.1} of darts, {tau_start: 10, tau_end: 0.1} of gdas")  # fmt: skip
     add("--dataset", type=str | None, help=datasets)
     add("--max-steps", type=int | None, help="weight steps")
     add("--batch-size", type=int | None, help="items in a batch, per process")
