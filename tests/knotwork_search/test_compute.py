@@ -17,8 +17,8 @@ from .toy import PER_LAYER, Toy, numbered, one_batch, random_mixture
 CPU = torch.device("cpu")
 
 
-def counted(toy: Toy) -> Any:
-    return CountedSupernet(toy, one_batch(1))
+def counted(toy: Toy, *, mixtures: bool = True) -> Any:
+    return CountedSupernet(toy, one_batch(1), mixtures=mixtures)
 
 
 def seen_by_torch(run: Any) -> float:
@@ -52,6 +52,15 @@ def test_an_architecture_pass_costs_less():
         wanted = seen_by_torch(lambda: net.loss(batch, learnt_mixture()).backward())
     assert net.flops == pytest.approx(wanted, rel=1e-9)
     assert wanted < seen_by_torch(lambda: toy.loss(batch, learnt_mixture()).backward())
+
+
+def test_an_architecture_pass_of_a_hard_sample():
+    toy, batch = Toy(), one_batch(7)
+    net = counted(toy, mixtures=False)
+    factors = {c.name: torch.ones(c.shape[:-1], requires_grad=True) for c in PER_LAYER}
+    with frozen(toy):
+        wanted = seen_by_torch(lambda: net.loss(batch, HardSample(PER_LAYER.largest, factors)).backward())
+    assert net.flops == pytest.approx(wanted, rel=1e-9)
 
 
 def test_an_evaluation_is_a_forward_pass(accelerator: Accelerator):

@@ -42,29 +42,31 @@ class PassFlops:
     sliced: Mapping[str, float]
 
     @classmethod
-    def counted(cls, supernet: Supernet, item: Batch) -> PassFlops:
+    def counted(cls, supernet: Supernet, item: Batch, *, mixtures: bool) -> PassFlops:
         """What torch's FLOP counter sees of each kind of pass.
 
         Args:
             supernet: not compiled yet: the counter does not look into compiled code. Its gradients are dropped.
             item: a batch of one.
+            mixtures: whether the search runs mixtures rather than hard samples: a supernet need not take both.
         """
         space, device = supernet.space, next(iter(item.values())).device
         largest, pair = space.largest, {name: torch.cat([value, value]) for name, value in item.items()}
-        even = {c.name: torch.full(c.shape, 1 / len(c.options), device=device) for c in space}
-        learnt = {name: weights.clone().requires_grad_() for name, weights in even.items()}
-        factors = {c.name: torch.ones(c.shape[:-1], device=device, requires_grad=True) for c in space}
-        mixed, sliced = {}, {}
+        mixed: dict[str, tuple[float, float]] = {}
         with seeded("counting"):
-            for kind in ("forward", "weight", "architecture"):
-                mixture = Mixture(space, learnt if kind == "architecture" else even)
-                one, two = (_count(supernet, batch, kind, mixture) for batch in (item, pair))
+            sliced = {kind: _count(supernet, item, kind, largest) for kind in ("forward", "weight")}
+            for kind in ("weight", "architecture") if mixtures else ():
+                learnt = kind == "architecture"
+                weights = {c.name: torch.full(c.shape, 1 / len(c.options), device=device, requires_grad=learnt) for c in space}
+                one, two = (_count(supernet, batch, kind, Mixture(space, weights)) for batch in (item, pair))
                 mixed[kind] = 2 * one - two, two - one
-                hard = HardSample(largest, factors) if kind == "architecture" else largest
-                sliced[kind] = _count(supernet, item, kind, hard) / _cost(supernet, largest)
+            if not mixtures:
+                factors = {c.name: torch.ones(c.shape[:-1], device=device, requires_grad=True) for c in space}
+                sliced["architecture"] = _count(supernet, item, "architecture", HardSample(largest, factors))
+        unit = _cost(supernet, largest)
         for _, parameter in supernet.named_parameters():
             parameter.grad = None
-        return cls(mixed, sliced)
+        return cls(mixed, {kind: flops / unit for kind, flops in sliced.items()})
 
     def of(self, supernet: Supernet, kind: str, arch: Selection, items: int) -> float:
         """FLOPs of a kind of pass."""
@@ -81,10 +83,12 @@ class CountedSupernet:
     Args:
         supernet: not compiled yet.
         item: a batch of one, to count with.
+        mixtures: whether mixtures are to be run, or else hard samples, beside architectures.
     """
 
-    def __init__(self, supernet: Supernet, item: Batch) -> None:
-        self.supernet, self.flops, self.passes = supernet, 0.0, PassFlops.counted(supernet, item)
+    def __init__(self, supernet: Supernet, item: Batch, *, mixtures: bool) -> None:
+        self.supernet, self.flops = supernet, 0.0
+        self.passes = PassFlops.counted(supernet, item, mixtures=mixtures)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.supernet, name)

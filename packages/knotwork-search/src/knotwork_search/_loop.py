@@ -110,8 +110,8 @@ class Search:
         self.recorder = recorder or Recorder(None, settings.max_steps, self.accelerator, console=Console(quiet=True))
         device = self.accelerator.device
         supernet.to(device)
-        self._counted: Any = CountedSupernet(supernet, fixed_batches(data.weight, 1, 1, device)[0])
         self.alphas = initial_alphas(supernet.space, settings.seed, device=device)
+        self._counted: Any = CountedSupernet(supernet, fixed_batches(data.weight, 1, 1, device)[0], mixtures=self._mixes())
         self.fair_steps = round(settings.fair_share * settings.max_steps) if self.strategy.single_stage else 0
         self.step = 0
         weights = weight_optimiser(supernet.named_parameters(), settings.learning_rate, settings.weight_decay, device)
@@ -260,6 +260,11 @@ class Search:
             return loss
 
         return search.run(self.supernet, self.budget, loss_of, self.accelerator)
+
+    def _mixes(self) -> bool:
+        """Whether the strategy runs mixtures."""
+        with seeded("first sample"), torch.no_grad():
+            return isinstance(self.strategy.sample(self.alphas, 0), Mixture)
 
     def architecture_rate(self) -> float:
         """The architecture parameters' learning rate."""

@@ -49,7 +49,7 @@ class SearchFlags:
     max_latency_ms: float | None = None
     strategy_options: dict[str, float] = field(default_factory=dict)
     evaluations: int = _DEFAULTS.evaluations
-    pareto: str | None = None
+    pareto: str = ""
     incumbent_every: int = 0
     storage: str | None = None
     resume: bool
@@ -104,7 +104,7 @@ def search_parser(program: str, description: str, families: Sequence[str], defau
         "strategy evaluates")  # fmt: skip
     add("--incumbent-every", type=int, default=0, help="steps between two records, in metrics.jsonl, of the architecture that "
         "would be returned now; 0 for none")  # fmt: skip
-    add("--pareto", type=str | None, help="look for the front of these as well: loss and one or two of params, flops and "
+    add("--pareto", type=str, default="", help="look for the front of these as well: loss and one or two of params, flops and "
         "latency_ms, separated by commas; apps/export --point exports one")  # fmt: skip
     add("--storage", type=str | None, help="URL of the database that keeps the study of evolution or NSGA-II, for several "
         "machines; SQLite in the run's folder by default")  # fmt: skip

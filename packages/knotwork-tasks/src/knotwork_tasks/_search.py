@@ -110,7 +110,7 @@ def search_settings(flags: SearchFlags, supernet: Supernet) -> SearchSettings:
         evaluations=flags.evaluations,
         incumbent_every=flags.incumbent_every,
         finetune_steps=flags.finetune_steps,
-        pareto=tuple(filter(None, (flags.pareto or "").split(","))),
+        pareto=tuple(filter(None, flags.pareto.split(","))),
         seed=flags.seed,
         compile=flags.compile,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -21,14 +20,14 @@ from knotwork_ops import (
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from knotwork_spaces._classification import classification_metrics
+from knotwork_spaces._classification import Classifier
 from knotwork_spaces.cells._cost import cell_cost
 from knotwork_spaces.cells._extract import batch_norms, plain_model, slice_state_dict
 from knotwork_spaces.cells._space import ToyCellSpace
 from knotwork_spaces.cells.toy_cell_network import OPERATIONS, CellStack, ToyCellNetwork
 
 
-class ToyCellSupernet(CellStack):
+class ToyCellSupernet(Classifier, CellStack):
     """Every architecture of a ``ToyCellSpace`` in one set of weights, whose parameters have the plain network's names.
 
     Within a kind the kernel of 3x3 is the centre of that of 5x5, and pointwise weights are shared. A mixture superposes the
@@ -52,29 +51,6 @@ class ToyCellSupernet(CellStack):
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile nothing: the net is a few convolutions, which no fusion speeds up."""
 
-    def forward(self, batch: Mapping[str, Tensor], arch: Selection) -> Tensor:
-        """The loss, so that wrappers which call the module (data parallelism, compilation) see the whole computation."""
-        return self.loss(batch, arch)
-
-    def loss(self, batch: Mapping[str, Tensor], arch: Selection) -> Tensor:
-        """Mean cross-entropy in nats, 0-dim.
-
-        Args:
-            batch: ``image``: (batch, channels, height, width); ``label``: (batch,) class numbers, or (batch, classes)
-                probabilities.
-            arch: the mixture, hard sample or architecture to run.
-        """
-        return F.cross_entropy(self.logits(batch["image"], arch), batch["label"])
-
-    def teach(self, batch: Mapping[str, Tensor], arch: Architecture) -> tuple[Tensor, dict[str, Tensor]]:
-        """An architecture's loss, and the batch with its predictions as targets, for in-place distillation."""
-        logits = self.logits(batch["image"], arch)
-        return F.cross_entropy(logits, batch["label"]), {**batch, "label": logits.detach().softmax(-1)}
-
-    def metrics(self, batch: Mapping[str, Tensor], arch: Selection) -> dict[str, Tensor]:
-        """What evaluation reports, each a 0-dim mean over the batch: ``loss`` in nats, accuracies ``top1`` and ``top5``."""
-        return classification_metrics(self.logits(batch["image"], arch), batch["label"])
-
     def logits(self, image: Tensor, arch: Selection) -> Tensor:
         """Class logits, under the batch's own statistics.
 
@@ -88,9 +64,7 @@ class ToyCellSupernet(CellStack):
         Raises:
             ValueError: images of another size, or an architecture of another space.
         """
-        wanted = (self.space.channels, self.space.image_size, self.space.image_size)
-        if image.shape[1:] != wanted:
-            raise ValueError(f"images are {tuple(image.shape[1:])}, but the space's {wanted} (channels, height, width)")
+        self.check_images(image)
         shares = _shares(self.space, arch)
 
         def edge_output(choice: str, edge: nn.ModuleDict, x: Tensor) -> Tensor:

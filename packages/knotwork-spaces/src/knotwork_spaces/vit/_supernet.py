@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -26,7 +26,7 @@ from knotwork_ops import (
 from timm.models.vision_transformer import VisionTransformer, global_pool_nlc
 from torch import Tensor, nn
 
-from knotwork_spaces._classification import classification_metrics
+from knotwork_spaces._classification import Classifier
 from knotwork_spaces._compile import compile_layer
 from knotwork_spaces._layout import transformer_layout
 from knotwork_spaces.vit._cost import vit_cost
@@ -40,7 +40,7 @@ SETTINGS = ("num_classes", "global_pool", "no_embed_class", "num_prefix_tokens",
 """What timm's model notes beside its modules, and its computation depends on."""
 
 
-class ViTSupernet(nn.Module):
+class ViTSupernet(Classifier, nn.Module):
     """Every architecture of a ``ViTSpace`` in one set of weights, named and shaped like the largest timm model's.
 
     Args:
@@ -93,30 +93,6 @@ class ViTSupernet(nn.Module):
         # Most of what a ViT keeps, more than a plain one when masked weights come on top. GPT-2 saves more on its logits.
         self._compiled_branches = attention, compile_layer(self._mlp, *args, recompute=True, **kwargs)
 
-    def forward(self, batch: Mapping[str, Tensor], arch: Selection) -> Tensor:
-        """The loss, so that wrappers which call the module (data parallelism, compilation) see the whole computation."""
-        return self.loss(batch, arch)
-
-    def loss(self, batch: Mapping[str, Tensor], arch: Selection) -> Tensor:
-        """Mean cross-entropy in nats, 0-dim.
-
-        Args:
-            batch: ``image``: (batch, channels, height, width); ``label``: (batch,) class numbers, or (batch, classes)
-                probabilities.
-            arch: the mixture, hard sample or architecture to run.
-        """
-        return nn.functional.cross_entropy(self.logits(batch["image"], arch), batch["label"])
-
-    def teach(self, batch: Mapping[str, Tensor], arch: Architecture) -> tuple[Tensor, dict[str, Tensor]]:
-        """An architecture's loss, and the batch with its predictions as targets, for in-place distillation."""
-        logits = self.logits(batch["image"], arch)
-        loss = nn.functional.cross_entropy(logits, batch["label"])
-        return loss, {**batch, "label": logits.detach().softmax(-1)}
-
-    def metrics(self, batch: Mapping[str, Tensor], arch: Selection) -> dict[str, Tensor]:
-        """What evaluation reports, each a 0-dim mean over the batch: ``loss`` in nats, accuracies ``top1`` and ``top5``."""
-        return classification_metrics(self.logits(batch["image"], arch), batch["label"])
-
     def logits(self, image: Tensor, arch: Selection) -> Tensor:
         """Class logits.
 
@@ -130,12 +106,7 @@ class ViTSupernet(nn.Module):
         Raises:
             ValueError: images of another size, or an architecture of another space.
         """
-        space = self.space
-        if image.shape[1:] != (space.channels, space.image_size, space.image_size):
-            raise ValueError(
-                f"images are {tuple(image.shape[1:])}, but the space's {(space.channels, space.image_size, space.image_size)} "
-                "(channels, height, width)"
-            )
+        self.check_images(image)
         layout = transformer_layout(self.space, arch)
         x = self._norm(self.norm_pre, self.patch_drop(self._embedded(image, layout.embed)), layout.embed)
         compiled = self._compiled_branches if isinstance(arch, Mixture) else None
