@@ -106,5 +106,4 @@ def test_a_search_finds_a_front_and_its_weights_stay(accelerator, name):
     losses = [entry.loss for entry in result.front]
     assert prices == sorted(set(prices))
     assert losses == sorted(losses, reverse=True)
-    if name != "spos-re":  # which keeps to the dear end
-        assert prices[0] < 0.5 * limits["params"]
+    assert prices[0] < 0.5 * limits["params"]

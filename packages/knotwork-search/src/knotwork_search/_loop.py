@@ -242,7 +242,8 @@ class Search:
         search = BlackBox(
             self.strategy.searcher,
             settings.evaluations,
-            settings.least_share,
+            # A front is of cheap architectures too.
+            0.0 if settings.pareto else settings.least_share,
             settings.seed,
             self.storage,
             study_name(space.as_dict(), asdict(settings)),
