@@ -31,7 +31,7 @@ def tool():
 
 def write_idx(path: Path, array: np.ndarray) -> None:
     header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
-    path.write_bytes(gzip.compress(header + array.tobytes()))
+    path.write_bytes(gzip.compress(header + array.tobytes(), mtime=0))
 
 
 @pytest.fixture
@@ -114,11 +114,11 @@ def test_a_file_that_is_missing(tool, source: Path, tmp_path: Path):
     ("content", "message"),
     [
         (b"plain", "is not a whole gzip file"),
-        (gzip.compress(b"\0\0\x08\x01\0\0\0\x05")[:-4], "is not a whole gzip file"),
-        (gzip.compress(b"\0\0\x0d\x01\0\0\0\0"), "is not an idx file of unsigned bytes: it begins with 00 00 0d 01"),
-        (gzip.compress(b""), "is not an idx file of unsigned bytes: it begins with"),
-        (gzip.compress(b"\0\0\x08\x01\0\0\0\x05abc"), r"holds 3 bytes, but its header says \[5\]"),
-        (gzip.compress(b"\0\0\x08\x03\0\0"), "its header says"),
+        (gzip.compress(b"\0\0\x08\x01\0\0\0\x05", mtime=0)[:-4], "is not a whole gzip file"),
+        (gzip.compress(b"\0\0\x0d\x01\0\0\0\0", mtime=0), "is not an idx file of unsigned bytes: it begins with 00 00 0d 01"),
+        (gzip.compress(b"", mtime=0), "is not an idx file of unsigned bytes: it begins with"),
+        (gzip.compress(b"\0\0\x08\x01\0\0\0\x05abc", mtime=0), r"holds 3 bytes, but its header says \[5\]"),
+        (gzip.compress(b"\0\0\x08\x03\0\0", mtime=0), "its header says"),
     ],
 )
 def test_a_file_of_something_else(tool, tmp_path: Path, content: bytes, message: str):
