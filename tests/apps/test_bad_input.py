@@ -12,7 +12,7 @@ from .conftest import Main
 CASES = [
     (["--space", "gpt-giant"], "unknown space 'gpt-giant'"),
     (["--strategy", "magic"], "unknown strategy 'magic': known are ['drnas'"),
-    (["--strategy-options", "{tau: 1}"], "the strategy 'drnas' has no option 'tau': it has ['distance']"),
+    (["--strategy-options", "{tau: 1}"], "the strategy 'drnas' has no option 'tau': it has ['distance', 'shrink']"),
     (["--max-flops", "10"], "the budget of 10 flops is below the smallest architecture, which has"),
     (["--max-latency-ms", "-1"], "the budget of latency_ms is -1"),
     (["--max-latency-ms", "fast"], "max_latency_ms"),
