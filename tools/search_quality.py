@@ -25,6 +25,7 @@ from knotwork_ops import Architecture
 from knotwork_search import Budget, random_candidates
 from knotwork_spaces import family
 from knotwork_tasks import SavedRun
+from knotwork_tasks.compare import kendall_tau, mean_and_error, variance
 
 ROOT = Path(__file__).parents[1]
 CELL = str(ROOT / "tools/search_quality_cells.py")
@@ -159,7 +160,7 @@ def _print_table(found: Sequence[Trained], random: Sequence[Trained], flags: arg
         accuracy = [f"{sum(net.top1) / len(net.top1):.2%}"] if accurate else []
         print(f"| {' | '.join([name, f'{net.params:,.0f}', f'{net.mean:.4f}', *accuracy, str(net.architecture)])} |")
     nets = {net.architecture: net for net in [*found, *random]}.values()
-    spread = math.sqrt(sum(_variance(net.losses) for net in nets) / len(nets))
+    spread = math.sqrt(sum(variance(net.losses) for net in nets) / len(nets))
     found_mean, found_error = mean_and_error([net.mean for net in found])
     # Search seeds that agree on a net share its trainings, whose noise their agreement does not remove.
     found_error = max(found_error, spread / math.sqrt(flags.train_seeds * len({net.architecture for net in found})))
@@ -175,25 +176,8 @@ def _print_table(found: Sequence[Trained], random: Sequence[Trained], flags: arg
     print(f"Kendall tau of inherited and stand-alone losses, random nets: {', '.join(f'{tau:.2f}' for tau in taus)}")
 
 
-def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and its standard error."""
-    return sum(values) / len(values), _deviation(values) / math.sqrt(len(values))
-
-
-def _variance(values: Sequence[float]) -> float:
-    mean = sum(values) / len(values)
-    return sum((value - mean) ** 2 for value in values) / max(1, len(values) - 1)
-
-
 def _deviation(values: Sequence[float]) -> float:
-    return math.sqrt(_variance(values))
-
-
-def kendall_tau(one: Sequence[float], other: Sequence[float]) -> float:
-    """Kendall's tau-a: agreeing pairs minus disagreeing ones over all pairs."""
-    pairs = [(i, j) for i in range(len(one)) for j in range(i)]
-    signs = [math.copysign(1, (one[i] - one[j]) * (other[i] - other[j])) for i, j in pairs]
-    return sum(signs) / len(pairs)
+    return math.sqrt(variance(values))
 
 
 if __name__ == "__main__":

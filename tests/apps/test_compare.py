@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from knotwork_ops import Choice, SearchSpace
 from knotwork_tasks.compare import CompareFlags, _cells, _folder, kendall_tau, mean_and_error, parse_compare_flags
+from knotwork_tasks.compare._compare import benchmark, curve, digest
 from knotwork_tasks.compare._folder import CompareFolder
 from knotwork_tasks.compare._plan import search_arguments
 
@@ -27,6 +29,10 @@ def run_here(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
     for job in json.loads(command[-1]):
         _cells.write(job, _cells.CELLS[job["kind"]](job))
     return subprocess.CompletedProcess(command, 0, "", "")
+
+
+def run_record(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "out/drnas-0/architecture.json").read_text())
 
 
 def test_a_comparison_resumes_and_prints_a_row_for_each_strategy(
@@ -52,6 +58,17 @@ def test_a_comparison_resumes_and_prints_a_row_for_each_strategy(
     assert len(searched["ranks"]) == 3
     assert drawn["inherited"] is None
     assert record["budget"]["params"] >= max(searched["params"], drawn["params"])
+    # Every figure is what its own cell says.
+    cells = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "out/cells").iterdir()}
+    assert searched["inherited"] == run_record(tmp_path)["comparison"][0]["metrics"]["loss"]
+    assert searched["architecture"] == run_record(tmp_path)["architecture"]
+    assert searched["ranks"] == cells["inherit-drnas-0"]["losses"]
+    trained = {name: cell["loss"] for name, cell in cells.items() if name.startswith("train-")}
+    nets = [*record["outcomes"], *record["ranked"]]
+    assert {net["alone"] for net in nets} == set(trained.values())
+    for net in nets:
+        assert trained[f"train-{digest(net['architecture'])}-0"] == net["alone"]
+    assert searched["tau"] == kendall_tau(searched["ranks"], [net["alone"] for net in record["ranked"]])
     assert (tmp_path / "out/comparison.svg").read_text().startswith("<?xml")
     # Again, without a cell to run.
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/cells").iterdir()}
@@ -62,6 +79,22 @@ def test_a_comparison_resumes_and_prints_a_row_for_each_strategy(
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "out/cells").iterdir()}
     assert compare_app([*given, "--retrain-steps", "3"]) == 2
     assert "holds a comparison with retrain_steps 2, not 3" in capsys.readouterr().err
+
+
+def test_a_curve_of_regrets_follows_the_benchmark(tmp_path: Path):
+    space = SearchSpace((Choice("edge", ("small", "large")),))
+    small, large = (space.architecture({"edge": edge}) for edge in ("small", "large"))
+    metrics = tmp_path / "metrics.jsonl"
+    records = [(small, 10, 3.0), (large, 20, 2.0)]
+    lines = [{"step": 0, "split": "incumbent", "architecture": a.as_dict(), "flops": f, "loss": loss} for a, f, loss in records]
+    metrics.write_text("".join(json.dumps(line) + "\n" for line in [{"step": 0, "split": "weight"}, *lines]))
+    assert curve(metrics, space, None) == [(10, 3.0), (20, 2.0)]
+    assert curve(metrics, space, {(small, 0): 9.5, (large, 0): 8.0}) == [(10, 1.5), (20, 0.0)]
+
+
+def test_a_benchmark_of_another_space_is_refused():
+    with pytest.raises(ValueError, match="results of the toy-cell space, not of one of the family gpt2"):
+        benchmark("results.csv", "gpt2")
 
 
 @pytest.mark.parametrize(

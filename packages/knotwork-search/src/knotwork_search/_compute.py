@@ -30,8 +30,9 @@ IN_PLACE: Any = {torch.ops.aten.addmm_: _addmm_flops}
 class PassFlops:
     """FLOPs of each kind of pass: ``forward`` alone, or with a backward one to the ``weight`` or the ``architecture``.
 
-    Mixtures cost the same whatever their weights. An architecture costs in proportion to the FLOPs that the supernet's ``cost``
-    knows exactly; the proportion is that of the largest architecture. Where a supernet does not know them, all cost as much.
+    Mixtures count the same whatever their weights, though what has weight zero may be skipped. An architecture costs in
+    proportion to the FLOPs that the supernet's ``cost`` knows exactly; the proportion is that of the largest architecture.
+    Where a supernet does not know them, all cost as much.
 
     Attributes:
         mixed: by kind, of a mixture: by pass, whatever the number of items, and by item.

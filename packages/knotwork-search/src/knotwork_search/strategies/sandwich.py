@@ -11,7 +11,7 @@ from knotwork_search.strategies.spos import SPOS
 class Sandwich(SPOS):
     """Every step trains the largest architecture on the targets, and the smallest and some drawn uniformly on what it predicts.
 
-    The predictions are those of the same step (in-place distillation: BigNAS, section 3.1). The gradient is that of the mean
+    The predictions are those of the same step (in-place distillation, as in BigNAS). The gradient is that of the mean
     over the architectures.
 
     Args:

@@ -16,14 +16,13 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
-from knotwork_search import RunFolder, evaluate, evaluate_alone, train_alone, write_atomically
-from knotwork_spaces import family
+from knotwork_search import RunFolder, evaluate, write_atomically
 
 from knotwork_tasks._command_line import run_command
 from knotwork_tasks._saved import SavedRun
 from knotwork_tasks._search import search
 from knotwork_tasks._task import Task, task_kind
+from knotwork_tasks.compare._scratch import train_from_scratch
 
 
 def main() -> int:
@@ -52,23 +51,9 @@ def search_cell(job: Mapping[str, Any]) -> dict[str, Any]:
 
 def training_cell(job: Mapping[str, Any]) -> dict[str, Any]:
     """Metrics on the validation data of the plain model of an architecture, trained from scratch."""
-    accelerator = Accelerator()
     saved, task = _opened(job["run"])
-    architecture = saved.space.architecture(job["architecture"])
-    set_seed(1000 + job["seed"])
-    kind = family(saved.space.family)
-    model = kind.plain_model(saved.space, architecture).to(accelerator.device)
-    train_alone(
-        model,
-        kind.plain_metrics,
-        task.training_data,
-        accelerator,
-        steps=job["steps"],
-        batch_size=saved.config["batch_size"],
-        learning_rate=saved.config["learning_rate"],
-        seed=1000 + job["seed"],
-    )
-    return evaluate_alone(model, kind.plain_metrics, task.validation, accelerator)
+    rate = saved.config["learning_rate"]
+    return train_from_scratch(saved, task, job["architecture"], job["seed"], job["steps"], rate, Accelerator())
 
 
 def inheriting_cell(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,56 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from knotwork_ops import Architecture
+from knotwork_ops import Architecture, SearchSpace
 from knotwork_search import RunFolder, costs, write_atomically
 from rich.console import Console
 
 from knotwork_tasks._saved import read_json
 from knotwork_tasks.compare._flags import RANDOM, CompareFlags
 from knotwork_tasks.compare._folder import Cell, CompareFolder, result_of
+from knotwork_tasks.compare._outcome import Outcome
 from knotwork_tasks.compare._plan import Plan, plan, search_arguments
 from knotwork_tasks.compare._plots import write_plots
 from knotwork_tasks.compare._statistics import kendall_tau
 from knotwork_tasks.compare._table import table
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One search, and what became of the architecture it found.
-
-    Attributes:
-        strategy: its name.
-        seed: of the search.
-        architecture: found.
-        params: of the architecture.
-        alone: loss on the validation data after training from scratch, nats; with a benchmark, the error in percent.
-        regret: with a benchmark, how far the error is above that of the best architecture, in percentage points; else None.
-        inherited: loss on the validation data with the supernet's weights; None of a random architecture, as all that follows.
-        flops: that the search spent.
-        seconds: that it took; None also of one that was killed between.
-        memory: bytes at its peak.
-        ranks: inherited losses of the random architectures.
-        curve: pairs of FLOPs spent and the inherited loss, or with a benchmark the regret, of the best architecture then.
-    """
-
-    strategy: str
-    seed: int
-    architecture: dict[str, Any]
-    params: float
-    alone: float
-    regret: float | None = None
-    inherited: float | None = None
-    flops: float | None = None
-    seconds: float | None = None
-    memory: int | None = None
-    tau: float | None = None
-    ranks: Sequence[float] = ()
-    curve: Sequence[tuple[float, float]] = ()
 
 
 def compare(flags: CompareFlags) -> None:
@@ -68,7 +35,7 @@ def compare(flags: CompareFlags) -> None:
     console = Console()
     folder = CompareFolder(flags.output_dir, flags.as_config())
     planned = plan(flags)
-    known = None if flags.benchmark is None else _benchmark(flags.benchmark, planned)
+    known = None if flags.benchmark is None else benchmark(flags.benchmark, planned.family)
     steps = ", ".join(f"{name} {count:,}" for name, count in planned.steps.items())
     console.print(f"{planned.compute:.3g} FLOPs for each search; steps: {steps}", highlight=False, soft_wrap=True)
 
@@ -129,23 +96,26 @@ def _trained(
 ) -> dict[tuple[Architecture, int], float]:
     """Stand-alone losses by architecture and training seed: found ones by their search's seed, ranked ones by seed 0."""
     wanted = dict.fromkeys([*((a, seed) for (_, seed), a in found.items()), *((a, 0) for a in planned.ranked)])
-    wanted |= dict.fromkeys((a, 0) for a in found.values())
     cells = {}
     for architecture, seed in wanted:
-        digest = hashlib.blake2b(json.dumps(architecture.as_dict(), sort_keys=True).encode(), digest_size=6).hexdigest()
-        result = str(folder.path / "cells" / f"train-{digest}-{seed}.json")
+        result = str(folder.path / "cells" / f"train-{digest(architecture.as_dict())}-{seed}.json")
         cell: Cell = {"kind": "train", "result": result, "run": run, "steps": flags.retrain_steps, "seed": seed}
         cells[architecture, seed] = cell | {"architecture": architecture.as_dict()}
     start(list(cells.values()))
     return {key: result_of(cell)["loss"] for key, cell in cells.items()}
 
 
-def _benchmark(path: str, planned: Plan) -> dict[tuple[Architecture, int], float]:
-    """Errors in percent by architecture."""
+def digest(architecture: Mapping[str, Any]) -> str:
+    """A short name for an architecture's values."""
+    return hashlib.blake2b(json.dumps(dict(architecture), sort_keys=True).encode(), digest_size=6).hexdigest()
+
+
+def benchmark(path: str, family: str) -> dict[tuple[Architecture, int], float]:
+    """Errors in percent by architecture, under the training seed 0. Raises ValueError for another family than the table's."""
     from knotwork_spaces.cells import read_benchmark
 
-    if planned.family != "toy-cell":
-        raise ValueError(f"--benchmark holds results of the toy-cell space, not of one of the family {planned.family!r}")
+    if family != "toy-cell":
+        raise ValueError(f"--benchmark holds results of the toy-cell space, not of one of the family {family}")
     return {(architecture, 0): 100 - row.test_accuracy for architecture, row in read_benchmark(path).items()}
 
 
@@ -168,17 +138,18 @@ def _searching(
         "flops": record["search_flops"],
         "ranks": ranks,
         "tau": kendall_tau(ranks, [alone[architecture, 0] for architecture in planned.ranked]),
-        "curve": _curve(RunFolder(cell["run"]).metrics, planned, known),
+        "curve": curve(RunFolder(cell["run"]).metrics, planned.supernet.space, known),
     }
 
 
-def _curve(metrics: Path, planned: Plan, known: dict[tuple[Architecture, int], float] | None) -> list[tuple[float, float]]:
+def curve(metrics: Path, space: SearchSpace, known: dict[tuple[Architecture, int], float] | None) -> list[tuple[float, float]]:
+    """FLOPs spent and the loss of the best architecture then, or where errors are known its regret."""
     points = []
     for line in metrics.read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
         if record["split"] == "incumbent":
             loss = record["loss"]
             if known is not None:
-                loss = known[planned.supernet.space.architecture(record["architecture"]), 0] - min(known.values())
+                loss = known[space.architecture(record["architecture"]), 0] - min(known.values())
             points.append((record["flops"], loss))
     return points

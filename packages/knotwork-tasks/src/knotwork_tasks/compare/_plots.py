@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from knotwork_search import write_atomically
 from matplotlib.figure import Figure
 
-if TYPE_CHECKING:
-    from knotwork_tasks.compare._compare import Outcome
+from knotwork_tasks.compare._outcome import Outcome
 
 
 def write_plots(path: Path, outcomes: Sequence[Outcome], ranked: Sequence[float]) -> None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from knotwork_tasks.compare._flags import CompareFlags
+from knotwork_tasks.compare._outcome import Outcome
 from knotwork_tasks.compare._plan import Plan
 from knotwork_tasks.compare._statistics import mean_and_error
-
-if TYPE_CHECKING:
-    from knotwork_tasks.compare._compare import Outcome
 
 UNITS = {"gpt2": "nats per token"}
 
