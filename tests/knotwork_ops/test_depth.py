@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 from hypothesis import given
-from knotwork_ops import MixedDepth, SlicedDepth, run_layers
+from hypothesis import strategies as st
+from knotwork_ops import GatedDepth, MixedDepth, SlicedDepth, run_layers
 from torch import Tensor
 
 from . import oracle
@@ -78,3 +79,29 @@ def test_layers_beyond_the_depth_are_not_run(depth: SlicedDepth | MixedDepth):
 def test_fewer_layers_than_the_depth_are_refused(depth):
     with pytest.raises(ValueError, match="depth 3 needs as many layers, but there are 1"):
         run_layers(torch.zeros(1), [lambda x: x], depth)
+
+
+@dtypes
+@few
+@given(count=st.integers(1, 4), seed=seeds)
+def test_gated_layers_are_mixed_with_their_absence(dtype: torch.dtype, count: int, seed: int):
+    def naive(x, weights, s):
+        for layer, share in zip(layers_of(weights), s, strict=True):
+            x = share * layer(x) + (1 - share) * x
+        return x
+
+    def gated(x, weights, s):
+        return run_layers(x, layers_of(weights), GatedDepth(tuple(s)))
+
+    assert_same(gated, naive, tensors(seed, x=(2, SIZE), weights=(count, SIZE, SIZE), s=(count,)), dtype)
+
+
+def test_a_layer_without_a_share_is_run_as_it_is_and_one_of_share_zero_is_not_there():
+    x, (first, second) = torch.randn(2, SIZE), layers_of(torch.randn(2, SIZE, SIZE))
+    assert torch.equal(run_layers(x, [first, second], GatedDepth((None, torch.zeros(())))), first(x))
+    assert torch.equal(run_layers(x, [first, second], GatedDepth((torch.ones(()), None))), second(first(x)))
+
+
+def test_fewer_layers_than_shares_are_refused():
+    with pytest.raises(ValueError, match="shares of 2 layers, but 1 layers"):
+        run_layers(torch.zeros(1), [lambda x: x], GatedDepth((None, None)))

@@ -127,8 +127,64 @@ def block(x: Tensor, state: Mapping[str, Tensor], embed: Shares, heads: Shares, 
     return x + mlp(prefix_norms(x, state["ln_2.weight"], state["ln_2.bias"], embed), state, embed, ratio)
 
 
+def depths(
+    x: Tensor, state: Mapping[str, Tensor], options: Mapping[str, Sequence[float]], weights: Mapping[str, Tensor]
+) -> Tensor:
+    """The mixture of the nets of every depth, each run from the start on its own."""
+    mixed = torch.zeros_like(x)
+    for share, count in Shares(weights["depth"], options["depth"]):
+        hidden = x
+        for layer in range(count):
+            hidden = numbered_block(hidden, state, options, weights, layer, layer)
+        mixed = mixed + share * hidden
+    return mixed
+
+
+def ordered_depths(
+    x: Tensor,
+    state: Mapping[str, Tensor],
+    options: Mapping[str, Sequence[float]],
+    weights: Mapping[str, Tensor],
+    order: Sequence[int],
+) -> Tensor:
+    """What every layer adds is mixed over the depths that hold it: a depth of l holds the first l of ``order``.
+
+    A layer that all depths hold is run as it is, as their weights sum to one.
+    """
+    for layer in range(len(order)):
+        rank = order.index(layer)
+        added = numbered_block(x, state, options, weights, layer, rank) - x
+        if rank < min(options["depth"]):
+            x = x + added
+            continue
+        for share, count in Shares(weights["depth"], options["depth"]):
+            if rank < count:
+                x = x + share * added
+    return x
+
+
+def numbered_block(
+    x: Tensor,
+    state: Mapping[str, Tensor],
+    options: Mapping[str, Sequence[float]],
+    weights: Mapping[str, Tensor],
+    layer: int,
+    rank: int,
+) -> Tensor:
+    """One layer, which reads the row ``rank`` of what each layer chooses alone."""
+    start = f"transformer.h.{layer}."
+    own = {name.removeprefix(start): tensor for name, tensor in state.items() if name.startswith(start)}
+    embed = Shares(weights["embed_dim"], options["embed_dim"])
+    heads = at_layer(weights, options, "num_heads", rank)
+    return block(x, own, embed, heads, at_layer(weights, options, "mlp_ratio", rank))
+
+
 def logits(
-    state: Mapping[str, Tensor], ids: Tensor, options: Mapping[str, Sequence[float]], weights: Mapping[str, Tensor]
+    state: Mapping[str, Tensor],
+    ids: Tensor,
+    options: Mapping[str, Sequence[float]],
+    weights: Mapping[str, Tensor],
+    order: Sequence[int] | None = None,
 ) -> Tensor:
     """Logits ``(batch, tokens, vocabulary)`` of the mixture; the head is tied to the token embedding.
 
@@ -139,16 +195,7 @@ def logits(
     x = torch.zeros(*ids.shape, table.shape[1], dtype=table.dtype)
     for share, width in embed:
         x = x + share * (padded(table, None, width)[ids] + padded(positions, None, width))
-    mixed = torch.zeros_like(x)
-    for share, count in Shares(weights["depth"], options["depth"]):
-        # Every depth runs from the start on its own.
-        hidden = x
-        for layer in range(count):
-            start = f"transformer.h.{layer}."
-            own = {name.removeprefix(start): tensor for name, tensor in state.items() if name.startswith(start)}
-            heads = at_layer(weights, options, "num_heads", layer)
-            hidden = block(hidden, own, embed, heads, at_layer(weights, options, "mlp_ratio", layer))
-        mixed = mixed + share * hidden
+    mixed = depths(x, state, options, weights) if order is None else ordered_depths(x, state, options, weights, order)
     normed = prefix_norms(mixed, state["transformer.ln_f.weight"], state["transformer.ln_f.bias"], embed)
     result: Tensor | float = 0.0
     for share, width in embed:

@@ -30,7 +30,7 @@ from .comparison import (
 
 
 def naive(space: GPT2Space, ids: Tensor, parameters: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
-    return oracle.logits(parameters, ids, option_lists(space), weights)
+    return oracle.logits(parameters, ids, option_lists(space), weights, space.layer_order)
 
 
 def assert_naive_equality(space: GPT2Space, dtype: torch.dtype, *, raw: bool = False, seed: int = 0) -> None:

@@ -13,7 +13,7 @@ from knotwork_ops._attention import (
 from knotwork_ops._choices import DEPTH, Choice, SearchSpace
 from knotwork_ops._conv1d import conv1d
 from knotwork_ops._conv2d import conv2d
-from knotwork_ops._depth import Depth, MixedDepth, SlicedDepth, run_layers
+from knotwork_ops._depth import Depth, GatedDepth, MixedDepth, SlicedDepth, run_layers
 from knotwork_ops._embedding import columns, embedding
 from knotwork_ops._kernel import Kernel, MixedKernel, SlicedKernel
 from knotwork_ops._kinds import KindShare, mixed_kinds, run_kinds, sliced_kind
@@ -31,6 +31,7 @@ __all__ = [
     "Choice",
     "Depth",
     "EntangledLinear",
+    "GatedDepth",
     "HardSample",
     "HeadUnits",
     "Heads",

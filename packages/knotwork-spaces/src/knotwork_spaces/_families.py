@@ -20,12 +20,16 @@ class Family(NamedTuple):
         supernet: the supernet's class, built from a space.
         plain_model: ``(space, architecture) -> nn.Module``, the plain upstream model, freshly initialised.
         plain_metrics: ``(model, batch) -> dict``, what the supernet's ``metrics`` are for a plain model; ``loss`` among them.
+        load_pretrained: ``(name_or_folder, settings) -> Pretrained``, an upstream checkpoint; None where there are none.
+        units: ``(space, model) -> Units``, what of a plain model can be ordered by importance; None where nothing can.
     """
 
     space: Any
     supernet: Any
     plain_model: Any
     plain_metrics: Any
+    load_pretrained: Any
+    units: Any
 
 
 def family_names() -> list[str]:
@@ -44,4 +48,11 @@ def family(name: str) -> Family:
         raise ValueError(f"unknown family {name!r}: known are {family_names()}")
     module, space, supernet = _FAMILIES[name]
     loaded = import_module(module)
-    return Family(getattr(loaded, space), getattr(loaded, supernet), loaded.plain_model, loaded.plain_metrics)
+    return Family(
+        getattr(loaded, space),
+        getattr(loaded, supernet),
+        loaded.plain_model,
+        loaded.plain_metrics,
+        getattr(loaded, "load_pretrained", None),
+        getattr(loaded, "units", None),
+    )

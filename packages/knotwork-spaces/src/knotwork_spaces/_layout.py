@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 from knotwork_ops import (
     Architecture,
     Depth,
+    GatedDepth,
     HardSample,
     Heads,
     MixedDepth,
@@ -20,16 +22,18 @@ from knotwork_ops import (
     mlp_width,
     prefix_width,
 )
+from torch import Tensor
 
 from knotwork_spaces._transformer_space import TransformerSpace
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """The embedding and the depth, and by layer the heads and the hidden units of the MLP."""
+    """The embedding and the depth; by layer, in the order that they run in, its number, heads and hidden units of the MLP."""
 
     embed: Width
     depth: Depth
+    layers: list[int]
     heads: list[Heads]
     hidden: list[Width]
 
@@ -43,22 +47,35 @@ def transformer_layout(space: TransformerSpace, arch: Selection) -> Layout:
 
 def _mixed(space: TransformerSpace, mixture: Mixture) -> Layout:
     embed = prefix_width("embed_dim", mixture["embed_dim"], [int(o) for o in space["embed_dim"].options])
-    depths = tuple(int(o) for o in space["depth"].options)
     counts = tuple(int(o) for o in space["num_heads"].options)
     ratios = space["mlp_ratio"].numbers
-    layers = range(depths[-1])
-    heads: list[Heads] = [MixedHeads(mixture.at("num_heads", layer), counts) for layer in layers]
-    hidden = [mlp_width(embed, ratios, mixture.at("mlp_ratio", layer)) for layer in layers]
-    return Layout(embed, MixedDepth(mixture["depth"], depths), heads, hidden)
+    ranks = space.ranks(int(space["depth"].options[-1]))
+    heads: list[Heads] = [MixedHeads(mixture.at("num_heads", rank), counts) for rank in ranks]
+    hidden = [mlp_width(embed, ratios, mixture.at("mlp_ratio", rank)) for rank in ranks]
+    return Layout(embed, _mixed_depth(space, mixture["depth"], ranks), [space.layer(rank) for rank in ranks], heads, hidden)
+
+
+def _mixed_depth(space: TransformerSpace, weights: Tensor, ranks: list[int]) -> Depth:
+    depths = tuple(int(o) for o in space["depth"].options)
+    if space.layer_order is None:
+        return MixedDepth(weights, depths)
+    # The weights sum to one, so a layer that every depth holds is run as it is.
+    first = [bisect_right(depths, rank) for rank in ranks]
+    return GatedDepth(tuple(None if at == 0 else weights[at:].sum() for at in first))
 
 
 def _sliced(space: TransformerSpace, sample: HardSample) -> Layout:
     arch = sample.architecture
     space.validate(arch)
     embed = SlicedWidth("embed_dim", arch["embed_dim"], sample.factors.get("embed_dim"))
-    layers = range(arch["depth"])
-    heads: list[Heads] = [
-        SlicedHeads(int(arch.at("num_heads", layer)), sample.factor_at("num_heads", layer)) for layer in layers
-    ]
-    hidden = [mlp_width(embed, (), arch.at("mlp_ratio", layer), sample.factor_at("mlp_ratio", layer)) for layer in layers]
-    return Layout(embed, SlicedDepth(arch["depth"], sample.factors.get("depth")), heads, hidden)
+    ranks = space.ranks(arch["depth"])
+    heads: list[Heads] = [SlicedHeads(int(arch.at("num_heads", rank)), sample.factor_at("num_heads", rank)) for rank in ranks]
+    hidden = [mlp_width(embed, (), arch.at("mlp_ratio", rank), sample.factor_at("mlp_ratio", rank)) for rank in ranks]
+    depth = _sliced_depth(space, arch["depth"], sample.factors.get("depth"), ranks)
+    return Layout(embed, depth, [space.layer(rank) for rank in ranks], heads, hidden)
+
+
+def _sliced_depth(space: TransformerSpace, count: int, factor: Tensor | None, ranks: list[int]) -> Depth:
+    if space.layer_order is None:
+        return SlicedDepth(count, factor)
+    return GatedDepth(tuple(factor if rank >= space["depth"].options[0] else None for rank in ranks))

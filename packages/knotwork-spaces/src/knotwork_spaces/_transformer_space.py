@@ -17,11 +17,16 @@ class TransformerSpace(SearchSpace):
 
     Attributes:
         choices: ``embed_dim``, ``depth``, ``num_heads`` and ``mlp_ratio``, in this order.
+        layer_order: the supernet's layers, those first that the shallower nets keep; None where they keep the first. What is
+            chosen per layer follows this order: its n-th entry is the layer's that is n-th here.
 
     Raises:
         ValueError: a width, depth or head count that is no whole number, an embedding width that a head count does not divide
-            though heads share it, or an MLP ratio that gives no whole number of hidden units.
+            though heads share it, an MLP ratio that gives no whole number of hidden units, or a layer order that does not
+            name every layer once.
     """
+
+    layer_order: tuple[int, ...] | None = None
 
     family: ClassVar[str]
     choice_names: ClassVar[tuple[str, ...]] = ("embed_dim", "depth", "num_heads", "mlp_ratio")
@@ -33,6 +38,8 @@ class TransformerSpace(SearchSpace):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.layer_order is not None:
+            object.__setattr__(self, "layer_order", checked_order(self.layer_order, self["depth"].options[-1]))
         for name in ("embed_dim", "depth", "num_heads"):
             for option in self[name].options:
                 if not isinstance(option, int):
@@ -78,15 +85,34 @@ class TransformerSpace(SearchSpace):
         """Whether a head's width is the embedding's over the head count, rather than one of its own."""
         return True
 
+    def ranks(self, depth: int) -> list[int]:
+        """The places in ``layer_order`` of the layers that a net of this depth keeps, in the order that they run in."""
+        if self.layer_order is None:
+            return list(range(depth))
+        return sorted(range(depth), key=self.layer_order.__getitem__)
+
+    def layer(self, rank: int) -> int:
+        """The supernet's layer at a place of ``layer_order``."""
+        return rank if self.layer_order is None else self.layer_order[rank]
+
     def layer_heads(self, architecture: Architecture) -> list[int]:
-        """The head count of each layer that an architecture uses."""
-        return [int(architecture.at("num_heads", layer)) for layer in range(architecture["depth"])]
+        """The head count of each layer that an architecture uses, in the order that they run in."""
+        return [int(architecture.at("num_heads", rank)) for rank in self.ranks(architecture["depth"])]
 
     def layer_hidden(self, architecture: Architecture) -> list[int]:
         """The hidden units of each layer's MLP."""
         embed = architecture["embed_dim"]
-        return [hidden_units(embed, architecture.at("mlp_ratio", layer)) for layer in range(architecture["depth"])]
+        return [hidden_units(embed, architecture.at("mlp_ratio", rank)) for rank in self.ranks(architecture["depth"])]
 
     def as_dict(self) -> dict[str, Any]:
         """The space as JSON values."""
         return described(self, super().as_dict())
+
+
+def checked_order(order: Any, layers: Any) -> tuple[int, ...]:
+    """A layer order as a tuple. Raises ValueError when it does not name each of the layers once."""
+    if not isinstance(order, Sequence) or any(isinstance(n, bool) or not isinstance(n, int) for n in order):
+        raise ValueError(f"layer_order is {order!r}: it must list the layers 0 to {layers - 1}")
+    if sorted(order) != list(range(layers)):
+        raise ValueError(f"layer_order is {list(order)}: it must name each of the layers 0 to {layers - 1} once")
+    return tuple(order)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from knotwork_ops import Option, SearchSpace
 from knotwork_spaces._families import family
 from knotwork_spaces._settings import is_number
 
+WIDTH = "embed_dim"
+"""The choice whose options, when none is above one, can only be shares."""
 _GRANULARITIES = ("uniform", "per_layer")
 _PRESETS = Path(__file__).parent / "presets"
 
@@ -23,7 +26,7 @@ class SpaceDefinition:
 
     Attributes:
         family: the family of networks, such as ``gpt2``.
-        options: the options of every choice.
+        options: the options of every choice; or where all widths are at most one, the shares of a checkpoint's sizes.
         per_layer: the choices that each layer makes alone.
         settings: the family's other arguments, such as ``block_size``.
         recipe: suggested settings of a search in this space, which apps use where the user says nothing.
@@ -35,8 +38,15 @@ class SpaceDefinition:
     settings: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def relative(self) -> bool:
+        """Whether the options are shares of a checkpoint's sizes, such as ``embed_dim: [0.5, 0.75, 1.0]``."""
+        return all(isinstance(option, int | float) and option <= 1 for option in self.options.get(WIDTH, [math.inf]))
+
     def build(self, **settings: Any) -> SearchSpace:
         """The search space; settings override the file's. Raises ValueError when it is impossible or a setting is unknown."""
+        if self.relative:
+            raise ValueError(f"{WIDTH} {self.options[WIDTH]} are shares of a checkpoint's: name one with --init-from")
         space = family(self.family).space
         try:
             return space.build(**self.options, per_layer=self.per_layer, **{**self.settings, **settings})

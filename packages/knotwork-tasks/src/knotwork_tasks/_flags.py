@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, TypeVar
 
 from jsonargparse import ArgumentError, ArgumentParser
 from knotwork_search import STRATEGIES, RunFolder, SearchSettings
 from knotwork_spaces import load_space, presets_of
+from knotwork_spaces.ordering import SCORES
 
 _DEFAULTS = SearchSettings()
 _NOT_REPEATED = ("output_dir", "resume", "push_to_hub", "profile", "storage")
@@ -16,6 +17,7 @@ _CHOICES: dict[str, tuple[str | None, ...]] = {
     "strategy": tuple(STRATEGIES),
     "granularity": (None, "uniform", "per-layer"),
     "mixed_precision": ("no", "bf16", "fp16"),
+    "order": ("none", *SCORES),
     "report_to": ("none", "tensorboard", "wandb", "trackio"),
 }
 
@@ -52,6 +54,8 @@ class SearchFlags:
     pareto: str = ""
     incumbent_every: int = 0
     storage: str | None = None
+    init_from: str | None = None
+    order: str = "taylor"
     resume: bool
     push_to_hub: str | None
     report_to: str
@@ -76,7 +80,11 @@ def search_parser(program: str, description: str, families: Sequence[str], defau
     add("--config", action="config", help="YAML file of settings; flags given after it win")
     add("--output-dir", type=str, required=True, help="the run's folder")
     presets = [preset for family in families for preset in presets_of(family)]
-    add("--space", type=str, default=default_space, help=f"{', '.join(presets)} or a YAML file")
+    add("--space", type=str | None, help=f"{', '.join(presets)} or a YAML file; {default_space} by default")
+    add("--init-from", type=str | None, help="checkpoint to start from, a folder or a name on the Hub: the largest "
+        "architecture, of which the space may give shares; FAMILY-pretrained is then the default space")  # fmt: skip
+    add("--order", type=str, default="taylor", help="score that orders a checkpoint's units, so that smaller nets inherit "
+        f"what matters: {', '.join(SCORES)}, or none")  # fmt: skip
     add("--strategy", type=str, default=_DEFAULTS.strategy, help=", ".join(STRATEGIES))
     add("--strategy-options", type=dict[str, float], default={}, help="what else the strategy takes: {distance: 0.001, "
         "shrink: 2} of drnas, {entropy: 0.1} of darts, {tau_start: 10, tau_end: 0.1} of gdas")  # fmt: skip
@@ -125,9 +133,20 @@ FlagsT = TypeVar("FlagsT", bound=SearchFlags)
 
 
 def parse_search_flags(
-    parser: ArgumentParser, arguments: Sequence[str] | None, flags_class: type[FlagsT], defaults: Mapping[str, Any]
+    parser: ArgumentParser,
+    arguments: Sequence[str] | None,
+    flags_class: type[FlagsT],
+    defaults: Mapping[str, Any],
+    around: Callable[[str], Mapping[str, Any]],
 ) -> FlagsT:
     """The flags of a command line. What was not given comes from the space's recipe, then from ``defaults``.
+
+    Args:
+        parser: of ``search_parser``.
+        arguments: the command line; None for the process's own.
+        flags_class: the task's flags.
+        defaults: what was not given, ``space`` among it.
+        around: the same for a search around the checkpoint that is named; stronger than a recipe.
 
     Raises:
         ValueError: an unknown flag or key, or a value that is not allowed.
@@ -143,7 +162,9 @@ def parse_search_flags(
         if unknown:
             raise ValueError(f"config.yaml of {given['output_dir']} has the unknown key {sorted(unknown)[0]!r}")
         given |= stored
-    suggested = {**asdict(_DEFAULTS), **defaults, **load_space(given["space"]).recipe}
+    checkpoint = {} if given["init_from"] is None or given["resume"] else around(given["init_from"])
+    space = given["space"] or checkpoint.get("space") or defaults["space"]
+    suggested = {**asdict(_DEFAULTS), **defaults, **load_space(space).recipe, **checkpoint, "space": space}
     for name, value in given.items():
         if value is None and suggested.get(name) is not None:
             given[name] = suggested[name]

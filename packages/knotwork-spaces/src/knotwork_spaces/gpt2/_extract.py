@@ -29,11 +29,11 @@ def slice_state_dict(space: GPT2Space, state: Mapping[str, Tensor], architecture
         "transformer.ln_f.bias": state["transformer.ln_f.bias"][:embed],
         "lm_head.weight": state["lm_head.weight"][:, :embed],
     }
-    for layer in range(architecture["depth"]):
-        heads = int(architecture.at("num_heads", layer))
-        inner = hidden_units(embed, architecture.at("mlp_ratio", layer))
+    for layer, rank in enumerate(space.ranks(architecture["depth"])):
+        heads = int(architecture.at("num_heads", rank))
+        inner = hidden_units(embed, architecture.at("mlp_ratio", rank))
         joint, single = HeadUnits(size, heads, embed, parts=3), HeadUnits(size, heads, embed)
-        block = {name: state[f"transformer.h.{layer}.{name}"] for name in BLOCK_PARAMETERS}
+        block = {name: state[f"transformer.h.{space.layer(rank)}.{name}"] for name in BLOCK_PARAMETERS}
         for name in ("ln_1.weight", "ln_1.bias", "ln_2.weight", "ln_2.bias", "attn.c_proj.bias", "mlp.c_proj.bias"):
             block[name] = block[name][:embed]
         block["attn.c_attn.weight"] = joint.take(block["attn.c_attn.weight"][:embed], 1)

@@ -149,8 +149,8 @@ class GPT2Supernet(nn.Module):
         x = self._dropout(x)
         run = (isinstance(arch, Mixture) and self._compiled_block) or self._block
         blocks: list[Callable[[Tensor], Tensor]] = [
-            partial(run, block, embed=embed, heads=heads, hidden=hidden)
-            for block, heads, hidden in zip(transformer.h, layout.heads, layout.hidden, strict=False)
+            partial(run, transformer.h[layer], embed=embed, heads=heads, hidden=hidden)
+            for layer, heads, hidden in zip(layout.layers, layout.heads, layout.hidden, strict=True)
         ]
         x = run_layers(x, blocks, layout.depth)
         norm = transformer.ln_f

@@ -7,17 +7,21 @@ except ImportError as error:  # pragma: no cover - tested in an isolated environ
 
 from knotwork_spaces.vit._cost import vit_cost
 from knotwork_spaces.vit._extract import slice_state_dict
+from knotwork_spaces.vit._pretrained import load_pretrained
 from knotwork_spaces.vit._space import ViTSpace
 from knotwork_spaces.vit._supernet import ViTSupernet
+from knotwork_spaces.vit._units import units
 from knotwork_spaces.vit._upstream import plain_metrics, plain_model
 from knotwork_spaces.vit.per_layer_vit import per_layer_vit
 
 __all__ = [
     "ViTSpace",
     "ViTSupernet",
+    "load_pretrained",
     "per_layer_vit",
     "plain_metrics",
     "plain_model",
     "slice_state_dict",
+    "units",
     "vit_cost",
 ]

@@ -19,15 +19,17 @@ def slice_state_dict(space: ViTSpace, state: Mapping[str, Tensor], architecture:
         state: the supernet's state dict.
         architecture: the subnet.
     """
-    embed, depth = architecture["embed_dim"], architecture["depth"]
+    embed, ranks = architecture["embed_dim"], space.ranks(architecture["depth"])
+    layers = {space.layer(rank): (layer, rank) for layer, rank in enumerate(ranks)}
     subnet = {}
     for name, tensor in state.items():
         if not name.startswith("blocks."):
             subnet[name] = _outside(name, tensor, embed)
             continue
-        _, layer, part = name.split(".", 2)
-        if int(layer) < depth:
-            subnet[name] = _inside(part, tensor, space, architecture, int(layer))
+        _, stored, part = name.split(".", 2)
+        if int(stored) in layers:
+            layer, rank = layers[int(stored)]
+            subnet[f"blocks.{layer}.{part}"] = _inside(part, tensor, space, architecture, rank)
     return {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in subnet.items()}
 
 
@@ -38,11 +40,11 @@ def _outside(name: str, tensor: Tensor, embed: int) -> Tensor:
     return tensor[:embed] if name.startswith("patch_embed.") else tensor[..., :embed]
 
 
-def _inside(part: str, tensor: Tensor, space: ViTSpace, architecture: Architecture, layer: int) -> Tensor:
+def _inside(part: str, tensor: Tensor, space: ViTSpace, architecture: Architecture, rank: int) -> Tensor:
     embed = architecture["embed_dim"]
-    inner = hidden_units(embed, architecture.at("mlp_ratio", layer))
+    inner = hidden_units(embed, architecture.at("mlp_ratio", rank))
     if part.startswith("attn."):
-        heads = int(architecture.at("num_heads", layer))
+        heads = int(architecture.at("num_heads", rank))
         if part == "attn.proj.bias":
             return tensor[:embed]
         if part == "attn.proj.weight":

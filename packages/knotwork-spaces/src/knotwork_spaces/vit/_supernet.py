@@ -114,11 +114,11 @@ class ViTSupernet(Classifier, nn.Module):
         blocks: list[Callable[[Tensor], Tensor]] = [
             partial(
                 _block,
-                block,
-                attention=partial(attention, block, embed=layout.embed, heads=heads),
-                mlp=partial(mlp, block, embed=layout.embed, hidden=hidden),
+                self.blocks[layer],
+                attention=partial(attention, self.blocks[layer], embed=layout.embed, heads=heads),
+                mlp=partial(mlp, self.blocks[layer], embed=layout.embed, hidden=hidden),
             )
-            for block, heads, hidden in zip(self.blocks, layout.heads, layout.hidden, strict=False)
+            for layer, heads, hidden in zip(layout.layers, layout.heads, layout.hidden, strict=True)
         ]
         x = self._norm(self.norm, run_layers(x, blocks, layout.depth), layout.embed)
         x = global_pool_nlc(x, self.global_pool, self.num_prefix_tokens, self.pool_include_prefix)

@@ -9,6 +9,7 @@ from knotwork_tasks._flags import SearchFlags, parse_search_flags, search_parser
 from knotwork_tasks.images._transforms import AUGMENTATIONS
 
 FAMILIES = ("vit", "toy-cell")
+_DEFAULT_SPACE = "vit-nano"
 _DATASETS = "Hub name, folder with train/CLASS/*.png and perhaps validation/ or test/, or digits (the default)"
 
 
@@ -33,7 +34,7 @@ class ImageFlags(SearchFlags):
 
 def parse_image_flags(program: str, description: str, arguments: Sequence[str] | None) -> ImageFlags:
     """The flags of a command line. Raises ValueError as ``parse_search_flags`` does."""
-    parser = search_parser(program, description, FAMILIES, "vit-nano", _DATASETS)
+    parser = search_parser(program, description, FAMILIES, _DEFAULT_SPACE, _DATASETS)
     add = parser.add_argument
     add("--image-column", type=str | None, help="the Hub dataset's column of images, where there are several")
     add("--label-column", type=str | None, help="its column of class labels, where there are several")
@@ -42,5 +43,5 @@ def parse_image_flags(program: str, description: str, arguments: Sequence[str] |
     add("--patch-size", type=int | None, help="pixels; the space's own by default, else one that gives up to 64 patches")
     add("--augment", type=str | None, help="none, basic (shifts) or timm (RandAugment, random erasing, mixup)")
     add("--label-smoothing", type=float | None, help="share of each label that is spread over all classes")
-    defaults = {"dataset": "digits", "augment": "basic", "label_smoothing": 0.1}
-    return parse_search_flags(parser, arguments, ImageFlags, defaults)
+    defaults = {"space": _DEFAULT_SPACE, "dataset": "digits", "augment": "basic", "label_smoothing": 0.1}
+    return parse_search_flags(parser, arguments, ImageFlags, defaults, lambda _: {"space": "vit-pretrained"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,19 +12,22 @@ import torch
 from accelerate import Accelerator
 from knotwork_export import Preprocessing
 from knotwork_search import Batch, RunFolder, Supernet, fixed_batches
-from knotwork_spaces import family, load_space
+from knotwork_spaces import SpaceDefinition, family, load_pretrained, load_space, space_from_dict
+from knotwork_spaces.ordering import ordered
 from torch import Tensor
 
+from knotwork_tasks._saved import read_json
 from knotwork_tasks.images._flags import FAMILIES, ImageFlags
 from knotwork_tasks.images._images import LabelledImages
 from knotwork_tasks.images._items import ImageItems, split_items
-from knotwork_tasks.images._packaging import CellPackaging, ImagePackaging
+from knotwork_tasks.images._packaging import CellPackaging, ImagePackaging, load_packaging
 from knotwork_tasks.images._sources import load_images
 from knotwork_tasks.images._splits import ImageSplits
 from knotwork_tasks.images._transforms import evaluation_transform, preprocessing_for, training_transform
 
 VALIDATION_BATCHES = 64
 CALIBRATION_IMAGES = 512
+CALIBRATION_BATCH = 32
 MOST_PATCHES = 64
 """Of an image, where neither the space nor the user chooses the patch."""
 
@@ -78,7 +81,7 @@ def image_task(flags: ImageFlags, run: RunFolder, accelerator: Accelerator) -> I
             "1 image could not be read and is" if splits.skipped == 1 else f"{splits.skipped} images could not be read and are"
         )
         print(f"{what} left out", file=sys.stderr)
-    space, preprocessing = _space(flags, splits)
+    space, preprocessing, checkpoint = _space(flags, splits, run)
     prepare = evaluation_transform(preprocessing)
     augment = training_transform(preprocessing, flags.augment)
     classes = len(splits.labels)
@@ -91,8 +94,14 @@ def image_task(flags: ImageFlags, run: RunFolder, accelerator: Accelerator) -> I
     packaging = ImagePackaging(preprocessing)
     if space.family == "toy-cell":
         packaging = CellPackaging(preprocessing, _calibration(ImageItems(_some(weight), prepare, classes)))
+    if checkpoint is not None and flags.order != "none":
+        seen = fixed_batches(
+            ImageItems(_some(weight), prepare, classes), CALIBRATION_BATCH, CALIBRATION_IMAGES, torch.device("cpu")
+        )
+        space = ordered(space, checkpoint, flags.order, seen)
+    build = family(space.family).supernet
     return ImageTask(
-        supernet=family(space.family).supernet(space),
+        supernet=build(space) if checkpoint is None else build(space, checkpoint),
         weight_data=training(weight),
         # As validation will see them, so that the architecture is chosen for what it is used for.
         architecture_data=ImageItems(architecture, prepare, classes),
@@ -112,12 +121,18 @@ def _calibration(items: ImageItems) -> Tensor:
     return torch.stack([items[at]["image"] for at in range(len(items))])
 
 
-def _space(flags: ImageFlags, splits: ImageSplits) -> tuple[Any, Preprocessing]:
+def _space(flags: ImageFlags, splits: ImageSplits, run: RunFolder) -> tuple[Any, Preprocessing, Any]:
+    """The search space, how images are prepared, and the checkpoint that the space is around, if there is one."""
+    if flags.resume:
+        space: Any = space_from_dict(read_json(run.space))
+        return space, load_packaging(run).preprocessing, None
     definition = load_space(flags.space)
     if definition.family not in FAMILIES:
         raise ValueError(f"--space {flags.space} is of the family {definition.family!r}: this task searches {list(FAMILIES)}")
     if flags.granularity is not None:
         definition = definition.with_granularity(flags.granularity)
+    if flags.init_from is not None:
+        return _around_checkpoint(definition, flags, splits)
     own = definition.settings
     preprocessing = preprocessing_for(splits, flags.image_size or own.get("image_size"))
     channels, size, _ = preprocessing.input_size
@@ -126,7 +141,23 @@ def _space(flags: ImageFlags, splits: ImageSplits) -> tuple[Any, Preprocessing]:
     if definition.family == "vit":
         patch = patch or default_patch(size)
     settings |= {name: value for name, value in (("patch_size", patch), ("model", flags.model)) if value is not None}
-    return definition.build(**settings), preprocessing
+    return definition.build(**settings), preprocessing, None
+
+
+def _around_checkpoint(definition: SpaceDefinition, flags: ImageFlags, splits: ImageSplits) -> tuple[Any, Preprocessing, Any]:
+    """The same around a checkpoint, whose images were prepared in its own way."""
+    for name, value in (("patch-size", flags.patch_size), ("model", flags.model)):
+        if value is not None:
+            raise ValueError(f"--{name} cannot be chosen beside --init-from: it is the checkpoint's")
+    settings = {"channels": splits.channels, "num_classes": len(splits.labels), "image_size": flags.image_size}
+    definition, checkpoint = load_pretrained(definition, flags.init_from or "", **settings)
+    preprocessing = preprocessing_for(splits, definition.settings["image_size"])
+    own = dict(checkpoint.preparation)
+    if len(own.get("mean", ())) != splits.channels:
+        # Of colours, for grey images: what was measured on these stays.
+        own = {name: value for name, value in own.items() if name not in ("mean", "std")}
+    own |= {name: tuple(own[name]) for name in ("mean", "std") if name in own}
+    return definition.build(), replace(preprocessing, **own), checkpoint.model
 
 
 def default_patch(image_size: int) -> int:

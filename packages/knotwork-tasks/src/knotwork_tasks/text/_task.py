@@ -13,10 +13,12 @@ from accelerate import Accelerator
 from knotwork_export import Provenance, export
 from knotwork_ops import Architecture
 from knotwork_search import Batch, RunFolder, Supernet, fixed_batches, seeded
-from knotwork_spaces import family, load_space
+from knotwork_spaces import family, load_pretrained, load_space, space_from_dict
+from knotwork_spaces.ordering import ordered
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from knotwork_tasks._saved import read_json
 from knotwork_tasks.text._blocks import bytes_per_token, token_blocks
 from knotwork_tasks.text._flags import FAMILIES, TextFlags
 from knotwork_tasks.text._parts import split_blocks
@@ -24,6 +26,9 @@ from knotwork_tasks.text._sources import load_text
 from knotwork_tasks.text._tokenizer import load_tokenizer
 
 VALIDATION_BATCHES = 64
+CALIBRATION_BATCH = 8
+CALIBRATION_BATCHES = 16
+"""What a checkpoint's units are scored on, before a search."""
 
 
 @dataclass
@@ -107,12 +112,15 @@ def text_task(flags: TextFlags, run: RunFolder, accelerator: Accelerator) -> Tex
     transformers_logging.disable_progress_bar()
     text = load_text(flags.dataset, text_column=flags.text_column, streaming=flags.streaming)
     tokenizer = load_tokenizer(str(run.tokenizer) if flags.resume else flags.tokenizer, text.train)
-    space = _space(flags, tokenizer)
+    space, checkpoint = _space(flags, tokenizer, run)
     blocks = token_blocks(text.train, tokenizer, space.block_size)
     weight, architecture = split_blocks(blocks, flags.train_portion)
     held_out = token_blocks(text.validation, tokenizer, space.block_size)
+    if checkpoint is not None and flags.order != "none":
+        calibration = fixed_batches(weight, CALIBRATION_BATCH, CALIBRATION_BATCHES, torch.device("cpu"))
+        space = ordered(space, checkpoint, flags.order, calibration)
     return TextTask(
-        supernet=family(space.family).supernet(space),
+        supernet=family(space.family).supernet(space, checkpoint),
         weight_data=weight,
         architecture_data=architecture,
         training_data=blocks,
@@ -123,16 +131,20 @@ def text_task(flags: TextFlags, run: RunFolder, accelerator: Accelerator) -> Tex
     )
 
 
-def _space(flags: TextFlags, tokenizer: Any) -> Any:
-    definition = load_space(flags.space)
+def _space(flags: TextFlags, tokenizer: Any, run: RunFolder) -> tuple[Any, Any]:
+    """The search space, and the checkpoint that it is around, if there is one."""
+    if flags.resume:
+        return space_from_dict(read_json(run.space)), None
+    definition, checkpoint = load_space(flags.space), None
     if definition.family not in FAMILIES:
         raise ValueError(f"--space {flags.space} is of the family {definition.family!r}: this task searches {list(FAMILIES)}")
     if flags.granularity is not None:
         definition = definition.with_granularity(flags.granularity)
+    settings: dict[str, Any] = {} if flags.block_size is None else {"block_size": flags.block_size}
+    if flags.init_from is not None:
+        definition, checkpoint = load_pretrained(definition, flags.init_from, **settings)
     vocabulary = definition.settings.get("vocab_size", len(tokenizer))
     if vocabulary < len(tokenizer):
         raise ValueError(f"the space's vocab_size {vocabulary} is smaller than the tokenizer's {len(tokenizer)}")
-    settings: dict[str, Any] = {"vocab_size": vocabulary, "eos_token_id": tokenizer.eos_token_id}
-    if flags.block_size is not None:
-        settings["block_size"] = flags.block_size
-    return definition.build(**settings)
+    settings |= {"vocab_size": vocabulary, "eos_token_id": tokenizer.eos_token_id}
+    return definition.build(**settings), checkpoint and checkpoint.model
