@@ -12,16 +12,17 @@ import timm
 import torch
 import yaml
 from knotwork_search import Search, SearchSettings
-from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
+from knotwork_tasks.text import load_text, load_tokenizer
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from .conftest import Main
 
 
 @pytest.fixture(scope="module")
-def checkpoint(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A GPT-2 with the tokenizer of the finished run."""
+def checkpoint(text_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A GPT-2 with a tokenizer of its own."""
     folder = tmp_path_factory.mktemp("checkpoint") / "gpt2"
-    tokenizer = AutoTokenizer.from_pretrained(finished / "tokenizer")
+    tokenizer = load_tokenizer("train:260", load_text(str(text_file)).train)
     torch.manual_seed(0)
     config = GPT2Config(vocab_size=len(tokenizer), n_positions=16, n_embd=16, n_layer=3, n_head=2, n_inner=32)
     GPT2LMHeadModel(config).save_pretrained(folder)

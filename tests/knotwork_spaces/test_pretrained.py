@@ -29,7 +29,7 @@ def definition(kind: str = "gpt2", **changes: Any) -> Any:
 @pytest.fixture(scope="module")
 def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=31, n_positions=12, n_embd=24, n_layer=3, n_head=4, n_inner=60))
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=31, n_positions=12, n_embd=24, n_layer=3, n_head=2, n_inner=48))
     spread(model)
     folder = tmp_path_factory.mktemp("checkpoint") / "gpt2"
     model.save_pretrained(folder)
@@ -38,7 +38,7 @@ def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    space = tiny_vit(num_classes=3)
+    space = tiny_vit(num_classes=3, num_heads=[1, 2])
     torch.manual_seed(0)
     supernet = ViTSupernet(space).eval()
     spread(supernet)
@@ -68,12 +68,12 @@ def test_the_largest_architecture_has_the_checkpoints_own_logits(gpt2: Path):
 
 def test_shares_of_a_checkpoint_become_options(gpt2: Path):
     around, _ = load_pretrained(definition(depth=[0.5, 1.0], dropout=0.1), str(gpt2))
-    assert around.options == {"embed_dim": [12, 24], "depth": [2, 3], "num_heads": [4], "mlp_ratio": [1.25, 2.5]}
+    assert around.options == {"embed_dim": [12, 24], "depth": [2, 3], "num_heads": [2], "mlp_ratio": [1, 2]}
     assert around.settings == {"dropout": 0.1, "vocab_size": 31, "block_size": 12}
 
 
 def test_absolute_options_that_end_with_the_checkpoints(gpt2: Path):
-    options = {"embed_dim": [8, 24], "depth": [1, 3], "num_heads": [2, 4], "mlp_ratio": [0.5, 2.5]}
+    options = {"embed_dim": [8, 24], "depth": [1, 3], "num_heads": [1, 2], "mlp_ratio": [0.5, 2]}
     around, _ = load_pretrained(definition(**options), str(gpt2))
     assert around.options == options
     for name, values in (("embed_dim", [8, 16]), ("depth", [1, 4]), ("mlp_ratio", [2, 3])):
@@ -96,7 +96,7 @@ def test_presets_are_around_a_checkpoint(gpt2: Path, vit: Path):
     [
         ({"embed_dim": [0.3, 1.0]}, "embed_dim 0.3 of the checkpoint's 24 is 7.2"),
         ({"embed_dim": [0.25, 0.5]}, "largest option of 'embed_dim' is 0.5, but the checkpoint has 24"),
-        ({"num_heads": [2, 4]}, "largest option of 'num_heads' is 4, but the checkpoint has 4"),
+        ({"num_heads": [1, 2]}, "largest option of 'num_heads' is 2, but the checkpoint has 2"),
         ({"block_size": 13}, "block_size is 13, but .* has 12 positions"),
     ],
 )
@@ -171,7 +171,7 @@ def test_the_largest_vit_has_the_checkpoints_own_logits(vit: Path):
     supernet = family("vit").supernet(space, checkpoint.model).double().eval()
     images = torch.randn(2, 3, 6, 6, dtype=torch.float64)
     assert_close(supernet.logits(images, space.largest), plain(images), "logits")
-    assert around.options == {"embed_dim": [12, 24], "depth": [2, 3], "num_heads": [4], "mlp_ratio": [1.5, 3]}
+    assert around.options == {"embed_dim": [12, 24], "depth": [2, 3], "num_heads": [2], "mlp_ratio": [1.5, 3]}
     assert checkpoint.preparation["crop_pct"] == 0.9
     assert tuple(checkpoint.preparation["mean"]) == (0.1, 0.2, 0.3)
 

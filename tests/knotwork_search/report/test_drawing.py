@@ -8,6 +8,7 @@ import pytest
 from knotwork_search.report._drawing import draw_transformer, read_transformer
 
 CHOICES = {"embed_dim": {"options": [64, 128]}, "depth": {"options": [2, 3, 4]}, "mlp_ratio": {"options": [2, 4]}}
+SPACE = {"choices": CHOICES}
 FOUND = {"embed_dim": 64, "depth": 3, "num_heads": [4, 8, 2], "mlp_ratio": [2, 3.5, 4, 4]}
 
 
@@ -16,7 +17,7 @@ def widths(svg: str, name: str) -> list[float]:
 
 
 def test_widths_are_to_scale():
-    net = read_transformer(FOUND, CHOICES)
+    net = read_transformer(FOUND, SPACE)
     assert net is not None
     svg = draw_transformer(net)
     (embed,) = set(widths(svg, "attention"))
@@ -26,7 +27,7 @@ def test_widths_are_to_scale():
 
 
 def test_heads_are_cells():
-    net = read_transformer(FOUND, CHOICES)
+    net = read_transformer(FOUND, SPACE)
     assert net is not None
     svg = draw_transformer(net)
     assert svg.count('class="cut"') == 3 + 7 + 1
@@ -39,6 +40,13 @@ def test_without_the_space_there_is_no_outline():
     svg = draw_transformer(net)
     assert widths(svg, "outline") == []
     assert svg.count(">1 head<") == 3
+
+
+def test_layers_stand_where_the_largest_net_has_them():
+    net = read_transformer(FOUND, SPACE | {"layer_order": [3, 0, 2, 1]})
+    assert net is not None
+    assert [layer and layer.heads for layer in net.layers] == [8, None, 2, 4]
+    assert draw_transformer(net).count("not used") == 1
 
 
 @pytest.mark.parametrize(
@@ -56,4 +64,4 @@ def test_without_the_space_there_is_no_outline():
     ],
 )
 def test_what_cannot_be_drawn_is_left_to_the_table(change):
-    assert read_transformer(FOUND | change, CHOICES) is None
+    assert read_transformer(FOUND | change, SPACE) is None

@@ -29,17 +29,21 @@ class Layer:
 
 @dataclass(frozen=True)
 class Transformer:
-    """What is drawn: the found net, and how large the space would have let it be."""
+    """What is drawn: the found net, and how large the space would have let it be.
+
+    Attributes:
+        layers: by layer of the largest net; None for one that is not used.
+    """
 
     embed: float
-    layers: list[Layer]
+    layers: list[Layer | None]
     largest_embed: float
     largest_hidden: float
-    largest_depth: int
 
 
-def read_transformer(architecture: dict[str, Any], choices: dict[str, Any]) -> Transformer | None:
+def read_transformer(architecture: dict[str, Any], space: dict[str, Any]) -> Transformer | None:
     """The net that `architecture` names, or None where it is not a transformer that can be drawn."""
+    choices = mapping(space.get("choices"))
     embed, depth = number(architecture.get("embed_dim")), number(architecture.get("depth"))
     if embed is None or depth is None or embed <= 0 or not 1 <= depth <= MOST_LAYERS:
         return None
@@ -47,15 +51,23 @@ def read_transformer(architecture: dict[str, Any], choices: dict[str, Any]) -> T
     ratios = _per_layer(architecture.get("mlp_ratio"), int(depth))
     if heads is None or ratios is None or max(heads) > MOST_HEADS:
         return None
-    layers = [Layer(int(h), ratio * embed, ratio) for h, ratio in zip(heads, ratios, strict=True)]
+    largest_depth = min(MOST_LAYERS, int(max(depth, *_options(choices, "depth"))))
+    layers: list[Layer | None] = [None] * largest_depth
+    for at, (count, ratio) in zip(_kept(space, largest_depth), zip(heads, ratios, strict=True), strict=False):
+        layers[at] = Layer(int(count), ratio * embed, ratio)
     largest_embed = max(embed, *_options(choices, "embed_dim"))
     return Transformer(
         embed,
         layers,
         largest_embed,
         largest_embed * max(*ratios, *_options(choices, "mlp_ratio")),
-        min(MOST_LAYERS, int(max(depth, *_options(choices, "depth")))),
     )
+
+
+def _kept(space: dict[str, Any], layers: int) -> list[int]:
+    """The layers in the order that depths keep them in."""
+    order = [int(at) for at in map(number, sequence(space.get("layer_order"))) if at is not None]
+    return order if sorted(order) == list(range(layers)) else list(range(layers))
 
 
 def _per_layer(value: object, depth: int) -> list[float] | None:
@@ -71,14 +83,13 @@ def _options(choices: dict[str, Any], name: str) -> list[float]:
 
 def draw_transformer(net: Transformer) -> str:
     """`net` as an inline SVG; its colours are the page's classes."""
-    row = 20.0 if net.largest_depth <= 16 else 14.0
+    row = 20.0 if len(net.layers) <= 16 else 14.0
     scale = min(WIDEST_HIDDEN / max(net.largest_hidden, net.largest_embed), WIDEST_EMBEDDING / net.largest_embed)
     canvas = _Canvas(row, scale)
     canvas.bar("embedding", net.embed, net.largest_embed, f"{exact(net.embed)} wide", side="embedding")
     canvas.space()
-    for at in range(net.largest_depth):
-        if at < len(net.layers):
-            layer = net.layers[at]
+    for at, layer in enumerate(net.layers):
+        if layer is not None:
             canvas.bar("attention", net.embed, net.largest_embed, _count(layer.heads, "head"), f"layer {at + 1}", layer.heads)
             canvas.bar("mlp", layer.hidden, net.largest_hidden, f"MLP {exact(layer.ratio)} × {exact(net.embed)}")  # noqa: RUF001
         else:
@@ -86,7 +97,7 @@ def draw_transformer(net: Transformer) -> str:
             canvas.bar("", 0, net.largest_hidden, "")
         canvas.space()
     canvas.bar("embedding", net.embed, net.largest_embed, "output", side="head")
-    return canvas.svg(f"{_count(len(net.layers), 'layer')}, embedding {exact(net.embed)} wide")
+    return canvas.svg(f"{_count(sum(layer is not None for layer in net.layers), 'layer')}, embedding {exact(net.embed)} wide")
 
 
 def _count(count: int, name: str) -> str:

@@ -20,13 +20,14 @@ def architecture_html(run: Run) -> str:
     architecture = mapping(mapping(run.outcome).get("architecture"))
     if not architecture:
         return ""
-    choices = mapping(mapping(mapping(run.outcome).get("space")).get("choices"))
+    space = mapping(mapping(run.outcome).get("space"))
+    choices = mapping(space.get("choices"))
     rows = [
         (name, shorten(plain(sequence(mapping(choices.get(name)).get("options"))) or "–"), plain(found))  # noqa: RUF001
         for name, found in architecture.items()
     ]
     table = table_html(("choice", "options", "found"), rows, name="choices")
-    net = read_transformer(architecture, choices)
+    net = read_transformer(architecture, space)
     if net is None:
         return section_html("The found architecture", table)
     note = "Widths are to scale; dashed is the largest net of the space."
