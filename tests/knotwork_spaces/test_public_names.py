@@ -7,7 +7,7 @@ import knotwork_spaces
 import pytest
 from knotwork_spaces import Family, cells, family, family_names, gpt2, vit
 
-PUBLIC = "Family SpaceDefinition family family_names load_space preset_names presets_of space_definition space_from_dict"
+PUBLIC = "Family SpaceDefinition adapted family family_names load_space merged_state preset_names presets_of space_definition space_from_dict"
 GPT2 = """
     GPT2Space GPT2Supernet PerLayerGPT2Config PerLayerGPT2LMHeadModel gpt2_cost plain_metrics plain_model slice_state_dict
 """

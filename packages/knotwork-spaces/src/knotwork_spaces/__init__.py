@@ -1,14 +1,17 @@
 """Search spaces whose supernets wrap upstream models: one folder a family, imported when it is asked for."""
 
+from knotwork_spaces._adapters import adapted, merged_state
 from knotwork_spaces._families import Family, family, family_names
 from knotwork_spaces._yaml import SpaceDefinition, load_space, preset_names, presets_of, space_definition, space_from_dict
 
 __all__ = [
     "Family",
     "SpaceDefinition",
+    "adapted",
     "family",
     "family_names",
     "load_space",
+    "merged_state",
     "preset_names",
     "presets_of",
     "space_definition",

@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from knotwork_export import Preprocessing
 from knotwork_search import Batch, RunFolder, Supernet, fixed_batches
-from knotwork_spaces import family, load_space
+from knotwork_spaces import adapted, family, load_space
 from torch import Tensor
 
 from knotwork_tasks.images._flags import FAMILIES, ImageFlags
@@ -92,7 +92,7 @@ def image_task(flags: ImageFlags, run: RunFolder, accelerator: Accelerator) -> I
     if space.family == "toy-cell":
         packaging = CellPackaging(preprocessing, _calibration(ImageItems(_some(weight), prepare, classes)))
     return ImageTask(
-        supernet=family(space.family).supernet(space),
+        supernet=adapted(family(space.family).supernet(space), flags.lora_rank),
         weight_data=training(weight),
         # As validation will see them, so that the architecture is chosen for what it is used for.
         architecture_data=ImageItems(architecture, prepare, classes),

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from knotwork_export import Provenance, export
 from knotwork_ops import Architecture
 from knotwork_search import Batch, RunFolder, Supernet, fixed_batches, seeded
-from knotwork_spaces import family, load_space
+from knotwork_spaces import adapted, family, load_space
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -112,7 +112,7 @@ def text_task(flags: TextFlags, run: RunFolder, accelerator: Accelerator) -> Tex
     weight, architecture = split_blocks(blocks, flags.train_portion)
     held_out = token_blocks(text.validation, tokenizer, space.block_size)
     return TextTask(
-        supernet=family(space.family).supernet(space),
+        supernet=adapted(family(space.family).supernet(space), flags.lora_rank),
         weight_data=weight,
         architecture_data=architecture,
         training_data=blocks,
