@@ -47,7 +47,9 @@ def leaves_of(columns: int) -> dict[str, Tensor]:
     [*((widths, False) for widths in MIXED.values()), *((widths, True) for widths in SLICED.values())],
     ids=[*(f"mixed {name}" for name in MIXED), *(f"sliced {name}" for name in SLICED)],
 )
-def test_equals_the_merged_weight(widths: Callable[[Tensor, Tensor], Widths], sliced: bool, dtype: torch.dtype, transposed: bool):
+def test_equals_the_merged_weight(
+    widths: Callable[[Tensor, Tensor], Widths], sliced: bool, dtype: torch.dtype, transposed: bool
+):
     def adapted(x, base, up, down, bias, a, b):
         if transposed:
             return conv1d(x, AdaptedWeight(base.t().contiguous(), down.t(), up.t(), SCALE), bias, *widths(a, b))

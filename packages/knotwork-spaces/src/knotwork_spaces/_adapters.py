@@ -50,7 +50,7 @@ def adapted(supernet: SupernetT, rank: int | None) -> SupernetT:
     try:
         from peft import LoraConfig, inject_adapter_in_model
         from transformers.pytorch_utils import Conv1D
-    except ImportError as error:  # pragma: no cover - tested in a process of its own
+    except ImportError as error:
         raise ImportError("low-rank adapters need peft: pip install 'knotwork-spaces[lora]'") from error
     transposed = any(isinstance(module, Conv1D) for module in supernet.modules())
     config = LoraConfig(r=rank, lora_alpha=SCALE * rank, target_modules=list(layers), fan_in_fan_out=transposed)
@@ -61,7 +61,7 @@ def adapted(supernet: SupernetT, rank: int | None) -> SupernetT:
 
 
 def weight_of(layer: Any) -> Weight:
-    """A linear map's weight, for the operations of knotwork-ops: with its adapter, where it has one. In the layer's own layout."""
+    """A linear map's weight for the operations of knotwork-ops, in its own layout; with its adapter, where it has one."""
     if getattr(layer, "lora_A", None) is None:
         return layer.weight
     weight = layer.base_layer.weight
