@@ -18,7 +18,7 @@ ADAPTER = "default"
 """What peft calls the one adapter that a layer has here."""
 BASE = ".base_layer"
 """What peft adds to the name of an adapted layer's own parameters."""
-SCALE = 2.0
+SCALE = 2
 """LoRA's alpha over its rank. With Adam another one is much the same as another learning rate (Hu et al., section 4.1)."""
 
 SupernetT = TypeVar("SupernetT", bound=nn.Module)
