@@ -7,7 +7,10 @@ import knotwork_spaces
 import pytest
 from knotwork_spaces import Family, cells, family, family_names, gpt2, vit
 
-PUBLIC = "Family SpaceDefinition family family_names load_space preset_names presets_of space_definition space_from_dict"
+PUBLIC = """
+    Family SpaceDefinition adapted family family_names load_space merged_state preset_names presets_of space_definition
+    space_from_dict
+"""
 GPT2 = """
     GPT2Space GPT2Supernet PerLayerGPT2Config PerLayerGPT2LMHeadModel gpt2_cost plain_metrics plain_model slice_state_dict
 """
@@ -63,7 +66,7 @@ import knotwork_spaces as spaces
 assert {presets["gpt2"]!r} in spaces.presets_of("gpt2")
 assert {presets["vit"]!r} in spaces.presets_of("vit")
 assert spaces.family_names() == ["gpt2", "toy-cell", "vit"]
-assert not [name for name in ("transformers", "timm") if sys.modules.get(name)], "listing imports no library"
+assert not [name for name in ("transformers", "timm", "peft") if sys.modules.get(name)], "listing imports no library"
 for use in (lambda: spaces.load_space({presets[missing]!r}), lambda: spaces.family({missing!r})):
     try:
         use()

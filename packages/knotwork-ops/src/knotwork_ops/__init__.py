@@ -1,5 +1,6 @@
 """Choices, mixtures and weight-entangled operations. Depends on torch alone."""
 
+from knotwork_ops._adapted import AdaptedWeight, Weight
 from knotwork_ops._architecture import Architecture, Option, Value
 from knotwork_ops._attention import (
     Heads,
@@ -27,6 +28,7 @@ from knotwork_ops._separable import separable_conv2d
 
 __all__ = [
     "DEPTH",
+    "AdaptedWeight",
     "Architecture",
     "Choice",
     "Depth",
@@ -50,6 +52,7 @@ __all__ = [
     "SlicedKernel",
     "SlicedWidth",
     "Value",
+    "Weight",
     "Width",
     "attention",
     "columns",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from knotwork_ops._adapted import Weight, apply_weight, cut_weight, masked_update
 from knotwork_ops._fast._masked_linear import masked_linear
 from knotwork_ops._profiles import MixedWidth, SlicedWidth, Width, full_precision, product, scaled
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Width | None = None, outputs: Width | None = None) -> Tensor:
+def linear(x: Tensor, weight: Weight, bias: Tensor | None, inputs: Width | None = None, outputs: Width | None = None) -> Tensor:
     """A linear map whose input and output dimensions may both be searched.
 
     Mixed widths of one choice (or joined by ``joint_width``) are superposed jointly, ``y = (W * M) x + b * m``. A single mixed
@@ -19,7 +19,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Width | None 
 
     Args:
         x: ``(..., in)``, or ``(..., width)`` when the input is sliced.
-        weight: ``(out, in)`` of the largest option.
+        weight: ``(out, in)`` of the largest option; an ``AdaptedWeight`` is mixed and sliced as the weight that it is.
         bias: ``(out,)`` or None.
         inputs: how the input dimension is used; None for all of it whatever the architecture.
         outputs: the same for the output dimension.
@@ -38,32 +38,33 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Width | None 
     return _mixed(x, weight, bias, inputs, outputs)  # type: ignore[arg-type]
 
 
-def _mixed(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: MixedWidth | None, outputs: MixedWidth | None) -> Tensor:
+def _mixed(x: Tensor, weight: Weight, bias: Tensor | None, inputs: MixedWidth | None, outputs: MixedWidth | None) -> Tensor:
     if inputs is not None and outputs is not None and inputs.choice == outputs.choice:
         with full_precision(x):
             mask = (outputs.weights[:, None] * outputs.profile).t() @ inputs.profile
             bias = None if bias is None else scaled(bias, outputs.mean)
-        return masked_linear(x, weight, bias, mask, outputs.edges, inputs.edges)
+        if isinstance(weight, Tensor):
+            return masked_linear(x, weight, bias, mask, outputs.edges, inputs.edges)
+        y = masked_linear(x, weight.base, bias, mask, outputs.edges, inputs.edges)
+        return y + masked_update(x, weight, inputs, outputs)
     if inputs is not None:
         x = scaled(x, inputs.mean)
-    y = F.linear(x, weight, bias)
+    y = apply_weight(x, weight, bias)
     return y if outputs is None else scaled(y, outputs.mean)
 
 
-def _sliced(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: SlicedWidth | None, outputs: SlicedWidth | None) -> Tensor:
+def _sliced(x: Tensor, weight: Weight, bias: Tensor | None, inputs: SlicedWidth | None, outputs: SlicedWidth | None) -> Tensor:
+    weight = cut_weight(weight, inputs, outputs)
     if outputs is not None:
-        weight = outputs.take(weight, 0)
         bias = None if bias is None else outputs.take(bias, 0)
-    if inputs is not None:
-        weight = inputs.take(weight, 1)
     if inputs is None or outputs is None:
         x = x if inputs is None else scaled(x, inputs.scale)
-        y = F.linear(x, weight, bias)
+        y = apply_weight(x, weight, bias)
         return y if outputs is None else scaled(y, outputs.scale)
     shared = outputs.factor if inputs.choice == outputs.choice else product(inputs.factor, outputs.factor)
     if bias is None or outputs.scale is None:
-        return F.linear(scaled(x, product(shared, inputs.profile, outputs.profile)), weight, bias)
-    y = F.linear(x, weight)
+        return apply_weight(scaled(x, product(shared, inputs.profile, outputs.profile)), weight, bias)
+    y = apply_weight(x, weight, None)
     return scaled(y, product(shared, inputs.profile, outputs.profile)) + scaled(bias, outputs.scale)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors and JSON, written whole or not at all, the last two kept."""
+"""Checkpoints: safetensors and JSON, written whole or not at all, the last two kept. What no step changes is written once."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ from torch import Tensor
 from knotwork_search._files import sync_folder, write_atomically
 
 KEPT = 2
+FROZEN = "frozen.safetensors"
 
 
-def save_checkpoint(folder: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Path:
+def save_checkpoint(
+    folder: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any], frozen: Mapping[str, Tensor] | None = None
+) -> Path:
     """Write ``step-NNNNNNNN`` into the folder and drop all but the last two.
 
     Args:
@@ -27,15 +30,17 @@ def save_checkpoint(folder: Path, step: int, tensors: Mapping[str, Tensor], stat
         step: the steps done.
         tensors: named tensors; none may share memory.
         state: JSON values.
+        frozen: named tensors that are the same at every step: the first checkpoint writes them beside itself, for all.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if frozen and not (folder / FROZEN).exists():
+        _write(frozen, folder / f".partial-{FROZEN}")
+        (folder / f".partial-{FROZEN}").rename(folder / FROZEN)
     target, partial = folder / f"step-{step:08d}", folder / f".partial-{step:08d}"
     for stale in (partial, target):
         shutil.rmtree(stale, ignore_errors=True)
     partial.mkdir()
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial / "tensors.safetensors")
-    with (partial / "tensors.safetensors").open("rb") as file:
-        os.fsync(file.fileno())
+    _write(tensors, partial / "tensors.safetensors")
     write_atomically(partial / "state.json", json.dumps(dict(state), indent=1))
     partial.rename(target)
     sync_folder(folder)
@@ -44,22 +49,32 @@ def save_checkpoint(folder: Path, step: int, tensors: Mapping[str, Tensor], stat
     return target
 
 
+def _write(tensors: Mapping[str, Tensor], path: Path) -> None:
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def checkpoints(folder: Path) -> list[Path]:
     """The finished checkpoints of a folder, oldest first."""
     return sorted(path for path in folder.glob("step-*") if path.is_dir())
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The newest checkpoint that can be read: its tensors and its state.
+    """The newest checkpoint that can be read: its tensors, those frozen among them, and its state.
 
     Raises:
-        ValueError: there is none; the message names those that are broken.
+        ValueError: there is none, or the frozen tensors cannot be read; the message names what is broken.
     """
+    try:
+        frozen = load_file(folder / FROZEN) if (folder / FROZEN).exists() else {}
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{folder / FROZEN}, which all checkpoints beside it need, cannot be read: {error}") from error
     broken = []
     for path in reversed(checkpoints(folder)):
         try:
             state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-            return load_file(path / "tensors.safetensors"), state
+            return frozen | load_file(path / "tensors.safetensors"), state
         except (OSError, ValueError, SafetensorError) as error:
             broken.append(f"{path.name} ({error})")
     reason = f": these cannot be read: {'; '.join(broken)}" if broken else ""

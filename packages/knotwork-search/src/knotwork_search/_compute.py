@@ -110,7 +110,7 @@ class CountedSupernet:
         return self.supernet.metrics(batch, arch)
 
     def _add(self, batch: Batch, arch: Selection) -> None:
-        trained = next(weight.requires_grad for _, weight in self.supernet.named_parameters())
+        trained = any(weight.requires_grad for _, weight in self.supernet.named_parameters())
         kind = "forward" if not torch.is_grad_enabled() else "weight" if trained else "architecture"
         self.flops += self.passes.of(self.supernet, kind, arch, len(next(iter(batch.values()))))
 

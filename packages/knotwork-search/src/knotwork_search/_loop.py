@@ -183,7 +183,9 @@ class Search:
         if self.run_folder is None or not self.accelerator.is_main_process:
             return
         self.recorder.flush()
-        tensors = {f"supernet.{name}": tensor for name, tensor in self.supernet.named_parameters()}
+        weights = {f"supernet.{name}": tensor for name, tensor in self.supernet.named_parameters()}
+        frozen = {name: tensor for name, tensor in weights.items() if not tensor.requires_grad}
+        tensors = {name: tensor for name, tensor in weights.items() if tensor.requires_grad}
         tensors |= {f"alphas.{name}": tensor for name, tensor in self.alphas.items()}
         tensors |= optimiser_tensors("weight_optimiser", self.weight_optimiser)
         tensors |= optimiser_tensors("architecture_optimiser", self.architecture_optimiser)
@@ -194,7 +196,7 @@ class Search:
             "multipliers": {name: float(value) for name, value in self.budget.multipliers.items()},
             "scaler": None if scaler is None else scaler.state_dict(),
         }
-        save_checkpoint(self.run_folder.checkpoints, self.step, tensors, state)
+        save_checkpoint(self.run_folder.checkpoints, self.step, tensors, state, frozen)
 
     def load(self) -> None:
         """Go on from the run folder's newest readable checkpoint.

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 def weight_optimiser(
     parameters: Iterable[tuple[str, nn.Parameter]], learning_rate: float, weight_decay: float, device: torch.device
 ) -> torch.optim.AdamW:
-    """AdamW with GPT-3's betas; vectors (biases, norms) are not decayed. Fused on CUDA."""
-    parameters = list(parameters)
+    """AdamW with GPT-3's betas; vectors (biases, norms) are not decayed, frozen ones have no state. Fused on CUDA."""
+    parameters = [(name, p) for name, p in parameters if p.requires_grad]
     matrices = [p for _, p in parameters if p.dim() > 1]
     vectors = [p for _, p in parameters if p.dim() <= 1]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]

@@ -160,10 +160,11 @@ def _finetune(
 
 @contextmanager
 def _restored(supernet: Supernet) -> Iterator[None]:
-    before = {name: parameter.detach().clone() for name, parameter in supernet.named_parameters()}
+    trained = [parameter for _, parameter in supernet.named_parameters() if parameter.requires_grad]
+    before = [parameter.detach().clone() for parameter in trained]
     try:
         yield
     finally:
         with torch.no_grad():
-            for name, parameter in supernet.named_parameters():
-                parameter.copy_(before[name])
+            for parameter, value in zip(trained, before, strict=True):
+                parameter.copy_(value)

@@ -51,6 +51,7 @@ class SearchFlags:
     max_latency_ms: float | None = None
     strategy_options: dict[str, float] = field(default_factory=dict)
     evaluations: int = _DEFAULTS.evaluations
+    lora_rank: int | None = None
     pareto: str = ""
     incumbent_every: int = 0
     storage: str | None = None
@@ -100,6 +101,8 @@ def search_parser(program: str, description: str, families: Sequence[str], defau
     )
     add("--learning-rate", type=float | None, help="peak learning rate of the weights")
     add("--arch-learning-rate", type=float | None, help="of the alphas; by default it scales with the number of steps")
+    add("--lora-rank", type=int | None, help="train low-rank adapters of this rank on the linear maps, in place of all "
+        "weights, so that a supernet to fine-tune takes little more memory than they; merged in what is exported")  # fmt: skip
     add("--max-params", type=float | Literal["halfway", "none"], default="halfway", help="hard upper limit of the parameters; "
         "halfway between the smallest and the largest architecture by default; none for no limit")  # fmt: skip
     add("--max-flops", type=float | None, help="hard upper limit of a forward pass' FLOPs, per token or image; without "

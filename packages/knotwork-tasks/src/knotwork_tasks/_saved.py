@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from knotwork_ops import Architecture
 from knotwork_search import RunFolder, load_checkpoint
-from knotwork_spaces import family, space_from_dict
+from knotwork_spaces import adapted, family, space_from_dict
 
 from knotwork_tasks._task import Packaging, Task, task_kind
 
@@ -47,7 +47,7 @@ class SavedRun:
     @cached_property
     def supernet(self) -> Any:
         """The supernet in eval mode, with the weights of the newest readable checkpoint."""
-        supernet = family(self.space.family).supernet(self.space).eval()
+        supernet = adapted(family(self.space.family).supernet(self.space), self.config.get("lora_rank")).eval()
         tensors, _ = load_checkpoint(self.folder.checkpoints)
         with torch.no_grad():
             for name, parameter in supernet.named_parameters():

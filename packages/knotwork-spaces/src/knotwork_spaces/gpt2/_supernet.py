@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import GPT2LMHeadModel
 
+from knotwork_spaces._adapters import merged_state, weight_of
 from knotwork_spaces._compile import compile_layer
 from knotwork_spaces._layout import transformer_layout
 from knotwork_spaces.gpt2._cost import gpt2_cost
@@ -53,6 +54,8 @@ class GPT2Supernet(nn.Module):
     lm_head: Any
     block_choices = GPT2Space.per_layer_choices
     """The choices that say, with the width that all share, how large one block is."""
+    adapted_layers = ("c_attn", "c_proj", "c_fc")
+    """The linear maps that low-rank adapters go on, by the ends of their names."""
 
     def __init__(self, space: GPT2Space, upstream: GPT2LMHeadModel | None = None) -> None:
         super().__init__()
@@ -123,7 +126,7 @@ class GPT2Supernet(nn.Module):
     def extract(self, arch: Architecture) -> GPT2LMHeadModel:
         """The plain upstream model of an architecture, with copies of this supernet's weights."""
         self.space.validate(arch)
-        model = plain_model(self.space, arch, slice_state_dict(self.space, self.state_dict(), arch))
+        model = plain_model(self.space, arch, slice_state_dict(self.space, merged_state(self), arch))
         return model.train(self.training)
 
     def timed_blocks(self, model: GPT2LMHeadModel) -> nn.ModuleList:
@@ -160,13 +163,13 @@ class GPT2Supernet(nn.Module):
         size, attn, mlp = int(self.space["embed_dim"].options[-1]), block.attn, block.mlp
         y = layer_norm(x, block.ln_1.weight, block.ln_1.bias, embed, block.ln_1.eps)
         joint = head_width(embed, heads, size, parts=3)
-        q, k, v = conv1d(y, attn.c_attn.weight, attn.c_attn.bias, inputs=embed, outputs=joint).chunk(3, -1)
+        q, k, v = conv1d(y, weight_of(attn.c_attn), attn.c_attn.bias, inputs=embed, outputs=joint).chunk(3, -1)
         y = attention(q, k, v, embed, heads, causal=True, dropout=self.space.dropout if self.training else 0.0)
-        y = conv1d(y, attn.c_proj.weight, attn.c_proj.bias, inputs=head_width(embed, heads, size), outputs=embed)
+        y = conv1d(y, weight_of(attn.c_proj), attn.c_proj.bias, inputs=head_width(embed, heads, size), outputs=embed)
         x = x + self._dropout(y)
         y = layer_norm(x, block.ln_2.weight, block.ln_2.bias, embed, block.ln_2.eps)
-        y = F.gelu(conv1d(y, mlp.c_fc.weight, mlp.c_fc.bias, inputs=embed, outputs=hidden), approximate="tanh")
-        y = conv1d(y, mlp.c_proj.weight, mlp.c_proj.bias, inputs=hidden, outputs=embed)
+        y = F.gelu(conv1d(y, weight_of(mlp.c_fc), mlp.c_fc.bias, inputs=embed, outputs=hidden), approximate="tanh")
+        y = conv1d(y, weight_of(mlp.c_proj), mlp.c_proj.bias, inputs=hidden, outputs=embed)
         return x + self._dropout(y)
 
     def _dropout(self, x: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from knotwork_ops import (
 from timm.models.vision_transformer import VisionTransformer, global_pool_nlc
 from torch import Tensor, nn
 
+from knotwork_spaces._adapters import merged_state, weight_of
 from knotwork_spaces._classification import Classifier
 from knotwork_spaces._compile import compile_layer
 from knotwork_spaces._layout import transformer_layout
@@ -70,6 +71,10 @@ class ViTSupernet(Classifier, nn.Module):
     pool_include_prefix: bool
     block_choices = ViTSpace.per_layer_choices
     """The choices that say, with the width that all share, how large one block is."""
+    adapted_layers = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+    """The linear maps that low-rank adapters go on, by the ends of their names."""
+    trained_layers = ("head",)
+    """What is trained beside adapters: the classifier, whose classes may be new ones."""
 
     def __init__(self, space: ViTSpace, upstream: VisionTransformer | None = None) -> None:
         super().__init__()
@@ -135,7 +140,7 @@ class ViTSupernet(Classifier, nn.Module):
     def extract(self, arch: Architecture) -> VisionTransformer:
         """The plain timm model of an architecture, with copies of this supernet's weights."""
         self.space.validate(arch)
-        model = plain_model(self.space, arch, slice_state_dict(self.space, self.state_dict(), arch))
+        model = plain_model(self.space, arch, slice_state_dict(self.space, merged_state(self), arch))
         return model.train(self.training)
 
     def timed_blocks(self, model: VisionTransformer) -> Any:
@@ -166,21 +171,21 @@ class ViTSupernet(Classifier, nn.Module):
         size = attn.qkv.out_features // 3
         dropout = attn.attn_drop.p if self.training else 0.0
         joint = head_width(embed, heads, size, 3) if head_dim is None else fixed_head_width(heads, head_dim, size, 3)
-        y = linear(self._norm(block.norm1, x, embed), attn.qkv.weight, attn.qkv.bias, inputs=embed, outputs=joint)
+        y = linear(self._norm(block.norm1, x, embed), weight_of(attn.qkv), attn.qkv.bias, inputs=embed, outputs=joint)
         q, k, v = y.chunk(3, -1)
         if head_dim is None:
             y, units = attention(q, k, v, embed, heads, causal=False, dropout=dropout), head_width(embed, heads, size)
         else:
             y = fixed_head_attention(q, k, v, heads, head_dim, causal=False, dropout=dropout)
             units = fixed_head_width(heads, head_dim, size)
-        y = attn.proj_drop(linear(y, attn.proj.weight, attn.proj.bias, inputs=units, outputs=embed))
+        y = attn.proj_drop(linear(y, weight_of(attn.proj), attn.proj.bias, inputs=units, outputs=embed))
         return self._scale(block.ls1, y, embed)
 
     def _mlp(self, block: Any, x: Tensor, embed: Width, hidden: Width) -> Tensor:
         mlp = block.mlp
         y = self._norm(block.norm2, x, embed)
-        y = mlp.drop1(mlp.act(linear(y, mlp.fc1.weight, mlp.fc1.bias, inputs=embed, outputs=hidden)))
-        y = mlp.drop2(linear(y, mlp.fc2.weight, mlp.fc2.bias, inputs=hidden, outputs=embed))
+        y = mlp.drop1(mlp.act(linear(y, weight_of(mlp.fc1), mlp.fc1.bias, inputs=embed, outputs=hidden)))
+        y = mlp.drop2(linear(y, weight_of(mlp.fc2), mlp.fc2.bias, inputs=hidden, outputs=embed))
         return self._scale(block.ls2, y, embed)
 
     def _norm(self, norm: Any, x: Tensor, embed: Width) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from knotwork_export import Preprocessing
 from knotwork_search import Batch, RunFolder, Supernet, fixed_batches
-from knotwork_spaces import SpaceDefinition, family, load_pretrained, load_space, space_from_dict
+from knotwork_spaces import SpaceDefinition, adapted, family, load_pretrained, load_space, space_from_dict
 from knotwork_spaces.ordering import ordered
 from torch import Tensor
 
@@ -101,7 +101,7 @@ def image_task(flags: ImageFlags, run: RunFolder, accelerator: Accelerator) -> I
         space = ordered(space, checkpoint, flags.order, seen)
     build = family(space.family).supernet
     return ImageTask(
-        supernet=build(space) if checkpoint is None else build(space, checkpoint),
+        supernet=adapted(build(space) if checkpoint is None else build(space, checkpoint), flags.lora_rank),
         weight_data=training(weight),
         # As validation will see them, so that the architecture is chosen for what it is used for.
         architecture_data=ImageItems(architecture, prepare, classes),

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from knotwork_export import Provenance, export
 from knotwork_ops import Architecture
 from knotwork_search import Batch, RunFolder, Supernet, fixed_batches, seeded
-from knotwork_spaces import family, load_pretrained, load_space, space_from_dict
+from knotwork_spaces import adapted, family, load_pretrained, load_space, space_from_dict
 from knotwork_spaces.ordering import ordered
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
@@ -120,7 +120,7 @@ def text_task(flags: TextFlags, run: RunFolder, accelerator: Accelerator) -> Tex
         calibration = fixed_batches(weight, CALIBRATION_BATCH, CALIBRATION_BATCHES, torch.device("cpu"))
         space = ordered(space, checkpoint, flags.order, calibration)
     return TextTask(
-        supernet=family(space.family).supernet(space, checkpoint),
+        supernet=adapted(family(space.family).supernet(space, checkpoint), flags.lora_rank),
         weight_data=weight,
         architecture_data=architecture,
         training_data=blocks,
