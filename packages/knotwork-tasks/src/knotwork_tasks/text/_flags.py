@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from knotwork_tasks._flags import SearchFlags, parse_search_flags, search_parser
 
 FAMILIES = ("gpt2",)
-_DATASETS = "Hub name, .txt/.jsonl/.parquet file, folder with train.txt and validation.txt, or python-stdlib (the default)"
+DATASETS = "Hub name, .txt/.jsonl/.parquet file, folder with train.txt and validation.txt, or python-stdlib (the default)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class TextFlags(SearchFlags):
 
 def parse_text_flags(program: str, description: str, arguments: Sequence[str] | None) -> TextFlags:
     """The flags of a command line. Raises ValueError as ``parse_search_flags`` does."""
-    parser = search_parser(program, description, FAMILIES, "gpt-nano", _DATASETS)
+    parser = search_parser(program, description, FAMILIES, "gpt-nano", DATASETS)
     add = parser.add_argument
     add("--text-column", type=str, default="text", help="the column that holds the text")
     add("--streaming", action="store_true", help="stream a Hub dataset instead of downloading it")

@@ -38,7 +38,7 @@ def load_tokenizer(spec: str, texts: TextDataset) -> PreTrainedTokenizerFast:
             not a fast tokenizer or has no end-of-text token.
     """
     if not spec.startswith("train:"):
-        return _existing(spec)
+        return existing_tokenizer(spec)
     match = _TRAIN_SPEC.fullmatch(spec)
     if match is None:
         raise ValueError(f"{spec!r} is malformed; {_ACCEPTED}")
@@ -78,7 +78,8 @@ def _training_text(texts: TextDataset) -> Iterator[list[str]]:
             return
 
 
-def _existing(spec: str) -> PreTrainedTokenizerFast:
+def existing_tokenizer(spec: str) -> PreTrainedTokenizerFast:
+    """A tokenizer of a local folder or of the Hub. Raises ValueError as ``load_tokenizer`` does."""
     path = os.path.expanduser(spec)
     if not os.path.isdir(path) and not is_hub_name(spec):
         raise ValueError(f"{spec!r} is not a folder here; {_ACCEPTED}")
