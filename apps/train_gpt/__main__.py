@@ -1,4 +1,4 @@
-"""Train a found GPT, or any folder that transformers loads: `uv run apps/train_gpt --model runs/first/model --output-dir OUT`."""
+"""Train a found GPT, or another folder of transformers: `uv run apps/train_gpt --model runs/first/model --output-dir OUT`."""
 
 from __future__ import annotations
 

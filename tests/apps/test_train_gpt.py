@@ -183,7 +183,7 @@ def test_half_precision_and_accumulation_run(train_gpt: Main, run: Path, tmp_pat
 def folders(tmp_path_factory: pytest.TempPathFactory, run: Path, tokenizer: Any) -> dict[str, str]:
     """Folders and files that do not fit, by a short name."""
     room = tmp_path_factory.mktemp("misfits")
-    small = {"n_positions": 16, "n_embd": 8, "n_layer": 1, "n_head": 1}
+    small: dict[str, Any] = {"n_positions": 16, "n_embd": 8, "n_layer": 1, "n_head": 1}
     made = {
         "LARGER": GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer) + 1, **small)),
         "SHORT": GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), **{**small, "n_positions": 8})),
@@ -239,9 +239,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("flags", "message"), CASES, ids=["-".join(flags) or "none" for flags, _ in CASES])
-def test_bad_flags(
-    train_gpt: Main, run: Path, folders: dict[str, str], tmp_path: Path, capsys, flags: list[str], message: str
-):
+def test_bad_flags(train_gpt: Main, run: Path, folders: dict[str, str], tmp_path: Path, capsys, flags: list[str], message: str):
     known = {**folders, "MODEL": str(run / "model")}
     assert train_gpt(["--output-dir", str(tmp_path / "out"), *(known.get(flag, flag) for flag in flags)]) == 2
     error = capsys.readouterr().err

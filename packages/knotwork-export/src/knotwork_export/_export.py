@@ -108,9 +108,7 @@ def export_classifier(
     return _deliver(classifier, Path(folder), provenance, previous_card, verify)
 
 
-def _deliver(
-    model: Exportable, folder: Path, provenance: Provenance | None, previous_card: str | None, verify: bool
-) -> Path:
+def _deliver(model: Exportable, folder: Path, provenance: Provenance | None, previous_card: str | None, verify: bool) -> Path:
     target = folder.resolve()
     _check_free(target)
     # The nearest ancestor is on the file system the folder will be on, so putting it in place is one rename.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 TRAINING, RESULTS, LOADING = "How it was trained", "Results", "Loading it"
+"""Titles, in the order of a card."""
 CHANGED = (TRAINING, RESULTS)
 _HEADING, _FENCE = "## ", "```"
 _Section = tuple[str, str]
@@ -30,7 +31,7 @@ def _with(sections: list[_Section], title: str, text: str) -> list[_Section]:
     titles = [name for name, _ in sections]
     if title in titles:
         return [(name, text if name == title else own) for name, own in sections]
-    place = titles.index(LOADING) if LOADING in titles else len(sections)
+    place = next((titles.index(later) for later in (RESULTS, LOADING) if later in titles and later != title), len(sections))
     return [*sections[:place], (title, text), *sections[place:]]
 
 

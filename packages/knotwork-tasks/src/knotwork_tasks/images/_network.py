@@ -79,7 +79,7 @@ def _precision(folder: Path) -> torch.dtype:
 
 @contextmanager
 def _default_precision(dtype: torch.dtype) -> Iterator[None]:
-    """timm builds a model in torch's default precision, and would round the weights to it."""
+    """Have timm build in another precision than torch's default, which it would round the weights to."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:

@@ -132,7 +132,9 @@ def _network(flags: ImageTrainFlags, start: Start, splits: ImageSplits) -> Image
 def _of_a_space(flags: ImageTrainFlags, start: ArchitectureFile, splits: ImageSplits) -> ImageNetwork:
     """The network of a search space, its images prepared as its run prepared them where the file lies in one."""
     if start.space.family != FAMILY:
-        raise ValueError(f"{start.path} is of the family {start.space.family!r}: only those of the family {FAMILY!r} are trained")
+        raise ValueError(
+            f"{start.path} is of the family {start.space.family!r}: only those of the family {FAMILY!r} are trained"
+        )
     model = start.model(flags.init)
     known = preprocessing_file(start.run).exists()
     preprocessing = load_packaging(start.run).preprocessing if known else preprocessing_for(splits, start.space.image_size)

@@ -161,7 +161,9 @@ def _teacher(flags: TextTrainFlags, model: Any, tokenizer: Any, block_size: int,
             "both must predict the same tokens"
         )
     if (folder / "tokenizer.json").exists() and _content(existing_tokenizer(str(folder))) != _content(tokenizer):
-        raise ValueError(f"the tokenizer of the teacher {folder} is another than the model's: both must predict the same tokens")
+        raise ValueError(
+            f"the tokenizer of the teacher {folder} is another than the model's: both must predict the same tokens"
+        )
     longest = longest_block(teacher)
     if longest is not None and longest < block_size:
         raise ValueError(f"the teacher takes {longest} tokens at most: give --block-size {longest}")

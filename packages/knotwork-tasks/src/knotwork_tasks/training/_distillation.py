@@ -1,5 +1,4 @@
-"""Learning from labels and from a teacher at once (Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network",
-2015, section 2)."""
+"""Learning from labels and a teacher at once: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015."""
 
 from __future__ import annotations
 

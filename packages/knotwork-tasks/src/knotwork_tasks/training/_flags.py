@@ -94,7 +94,9 @@ def train_parser(program: str, description: str, datasets: str) -> ArgumentParse
     add("--weight-decay", type=float, default=0.1, help="of matrices")
     add("--teacher", type=str | None, help="a model's folder to learn from as well (knowledge distillation)")
     add("--temperature", type=float, default=DEFAULT_TEMPERATURE, help="that softens the teacher's and the model's predictions")
-    add("--distillation-weight", type=float, default=DEFAULT_WEIGHT, help="of the teacher in the loss; the labels have the rest")
+    add(
+        "--distillation-weight", type=float, default=DEFAULT_WEIGHT, help="of the teacher in the loss; the labels have the rest"
+    )
     add("--seed", type=int, default=0, help="of everything random")
     add("--mixed-precision", type=str, default="no", help="no, bf16 or fp16")
     add("--compile", action="store_true", help="compile the model with torch.compile")

@@ -25,6 +25,7 @@ from knotwork_tasks._accelerator import open_accelerator
 from knotwork_tasks._search import PACKAGES
 from knotwork_tasks.training._distillation import distillation_loss
 from knotwork_tasks.training._flags import INHERIT, TrainFlags
+from knotwork_tasks.training._precision import Precisions, precisions, to_float32, to_precisions
 from knotwork_tasks.training._start import Start, read_start
 from knotwork_tasks.training._task import TrainingTask
 
@@ -61,7 +62,8 @@ def train(flags: FlagsT, prepare: Prepare[FlagsT]) -> None:
     task = prepare(flags, start, run, accelerator)
     if not flags.resume and accelerator.is_main_process:
         _check_writable(task)
-    precision = _in_float32(task.model)
+    came_in = precisions(task.model)
+    to_float32(task.model)
     before = _evaluated(task, accelerator)
     items = flags.batch_size * flags.gradient_accumulation * accelerator.num_processes
     recorder = Recorder(run.metrics, flags.steps, accelerator, unit=task.unit, units_per_step=items * task.units_per_item)
@@ -76,13 +78,13 @@ def train(flags: FlagsT, prepare: Prepare[FlagsT]) -> None:
     with recorder:
         training.run()
     # What is measured is what is written: in the precision that the weights came in.
-    _to(task.model, precision)
-    _to(task.model, torch.float32)
+    to_precisions(task.model, came_in)
+    to_float32(task.model)
     after = _evaluated(task, accelerator)
     recorder.record(flags.steps, "validation", after)
     recorder.flush()
     if accelerator.is_main_process:
-        _finish(flags, run, start, task, precision, before, after)
+        _finish(flags, run, start, task, came_in, before, after)
     accelerator.end_training()
 
 
@@ -117,18 +119,6 @@ def _batch_loss(called: nn.Module, task: TrainingTask, temperature: float, weigh
     return distillation_loss(logits, taught, targets, temperature, weight)
 
 
-def _in_float32(model: nn.Module) -> torch.dtype:
-    """Bring a model to float32, as weights of half precision are too coarse for small steps; returns the precision it had."""
-    precision = next(model.parameters()).dtype
-    _to(model, torch.float32)
-    return precision
-
-
-def _to(model: nn.Module, precision: torch.dtype) -> None:
-    # transformers overrides the method, and would warn.
-    nn.Module.to(model, precision)
-
-
 def _check_writable(task: TrainingTask) -> None:
     """Write the model once, to nowhere: what cannot be written should be known before it is trained.
 
@@ -144,18 +134,18 @@ def _finish(
     run: RunFolder,
     start: Start,
     task: TrainingTask,
-    precision: torch.dtype,
+    came_in: Precisions,
     before: Figures,
     after: Figures,
 ) -> None:
     """Write the model and the record, and tell the person who waits."""
     task.model.cpu().train(False)
-    _to(task.model, precision)
+    to_precisions(task.model, came_in)
     if flags.resume and run.model.exists():
         shutil.rmtree(run.model)  # written just before the training was killed, so perhaps without the rest
     provenance = replace(start.provenance, metrics=after, before=before, training=_told(flags))
     task.export(run.model, provenance, start.card)
-    _to(task.model, torch.float32)
+    to_float32(task.model)
     with torch.no_grad():
         samples = task.samples()
     record = {
