@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import pytest
 import timm
 import torch
 from knotwork_export import Preprocessing, Provenance, export_classifier
-from knotwork_search import RunFolder, seeded
+from knotwork_search import RunFolder, TrainSettings, seeded
 from knotwork_search._checkpoint import save_checkpoint
+from knotwork_spaces import load_space
 from knotwork_spaces.vit import ViTSpace, ViTSupernet
 from knotwork_tasks.images._network import load_classifier
 from knotwork_tasks.images._train_task import _renormalisation
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from .conftest import Main
 from .trained import drop_record, files, losses, results, unverified, validation
@@ -71,6 +73,11 @@ def plain_vit(folder: Path, labels: tuple[str, ...] = DIGITS, size: int = 8, mea
     return export_classifier(model, folder, timm_model=described, preprocessing=preprocessing, verify=False)
 
 
+def in_precision(folder: Path, dtype: torch.dtype) -> None:
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: tensor.to(dtype) for name, tensor in weights.items()}, folder / "model.safetensors")
+
+
 def test_inherited_weights_are_trained_with_a_teacher(train_vit: Main, run: Path, tmp_path: Path):
     """A per-layer model of a run, all settings from the run, with a plain teacher that normalises images otherwise."""
     out, before, teacher = tmp_path / "out", files(run), plain_vit(tmp_path / "teacher")
@@ -121,12 +128,7 @@ def test_scratch_is_drawn_by_the_seed(run: Path):
 
 def test_a_resumed_training_ends_as_if_it_had_not_been_stopped(train_vit: Main, run: Path, tmp_path: Path, monkeypatch):
     unverified(monkeypatch)
-    from knotwork_search import TrainSettings
-
-    def often(**settings: Any) -> TrainSettings:
-        return TrainSettings(**settings, checkpoint_every=2)
-
-    monkeypatch.setattr("knotwork_tasks.training._train.TrainSettings", often)
+    monkeypatch.setattr("knotwork_tasks.training._train.TrainSettings", partial(TrainSettings, checkpoint_every=2))
     out = tmp_path / "out"
     flags = ["--model", str(run / "model"), "--output-dir", str(out), "--augment", "timm", "--steps", "4"]
     assert train_vit(flags) == 0
@@ -139,13 +141,15 @@ def test_a_resumed_training_ends_as_if_it_had_not_been_stopped(train_vit: Main, 
     assert len(losses(out)) == 4
 
 
-def test_a_plain_timm_folder_that_names_no_classes(train_vit: Main, tmp_path: Path):
+def test_a_plain_timm_folder_that_names_no_classes(train_vit: Main, tmp_path: Path, monkeypatch):
     """As timm's own ``save_for_hf`` writes it, in half precision: the classes' names come from the data."""
     folder, out = plain_vit(tmp_path / "plain"), tmp_path / "out"
     config = json.loads((folder / "config.json").read_text())
     del config["label_names"]
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "README.md").unlink()
+    in_precision(folder, torch.bfloat16)
+    unverified(monkeypatch)
     flags = ["--steps", "20", "--learning-rate", "0.01", "--augment", "none"]
     assert train_vit(["--model", str(folder), "--output-dir", str(out), *flags]) == 0
     first, last = validation(out)
@@ -154,15 +158,13 @@ def test_a_plain_timm_folder_that_names_no_classes(train_vit: Main, tmp_path: Pa
     assert written["label_names"] == list(DIGITS)
     assert written["architecture"] == "vit_tiny_patch16_224"
     assert results(out / "model")["loss"][1] == f"{last['loss']:.6g}"
+    assert {tensor.dtype for tensor in load_file(out / "model" / "model.safetensors").values()} == {torch.bfloat16}
 
 
 def test_precision_is_kept(tmp_path: Path):
     folder = plain_vit(tmp_path / "plain")
-    weights = load_file(folder / "model.safetensors")
-    from safetensors.torch import save_file
-
     for dtype in (torch.bfloat16, torch.float64):
-        save_file({name: tensor.to(dtype) for name, tensor in weights.items()}, folder / "model.safetensors")
+        in_precision(folder, dtype)
         assert {parameter.dtype for parameter in load_classifier(folder).model.parameters()} == {dtype}
         assert torch.get_default_dtype() == torch.float32
 
@@ -227,8 +229,6 @@ def test_bad_flags(train_vit: Main, run: Path, folders: dict[str, str], tmp_path
 
 
 def test_cells_are_refused(train_vit: Main, tmp_path: Path, capsys):
-    from knotwork_spaces import load_space
-
     space: Any = load_space("toy-cell").build(num_classes=10, channels=1, image_size=8)
     record = {"space": space.as_dict(), "architecture": space.smallest.as_dict()}
     (tmp_path / "cells.json").write_text(json.dumps(record))
