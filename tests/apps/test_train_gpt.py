@@ -222,7 +222,7 @@ CASES = [
     (["--model", "RUN"], "is a run's folder: name the model in it"),
     (["--model", "PICKLED"], "cannot be loaded with transformers"),
     (["--model", "CODE"], "trust_remote_code"),
-    (["--model", "LARGER"], "holds no tokenizer"),
+    (["--model", "LARGER"], "it holds none of tokenizer.json"),
     (["--model", "BARE"], "names no search space"),
     (["--model", "ALONE"], "but there is none"),
     (["--model", "ALONE", "--init", "scratch"], "name one with --tokenizer"),

@@ -87,7 +87,7 @@ def existing_tokenizer(spec: str) -> PreTrainedTokenizerFast:
         raise ValueError(f"{spec!r} is not a folder here; {_ACCEPTED}")
     if os.path.isdir(path) and not any(any(Path(path).glob(pattern)) for pattern in _FILES):
         # From a model's configuration alone transformers makes up a tokenizer that knows no tokens.
-        raise ValueError(f"{spec!r} holds no tokenizer, neither {', '.join(_FILES[:-1])} nor {_FILES[-1]}; {_ACCEPTED}")
+        raise ValueError(f"no tokenizer could be loaded from {spec!r}: it holds none of {', '.join(_FILES)}; {_ACCEPTED}")
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except Exception as error:  # the Hub's client, the network and each tokenizer class have their own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -141,7 +142,7 @@ def parse_train_flags(
 
 def _settings_of_the_run(model: str, names: Sequence[str]) -> dict[str, Any]:
     """What the run that a model or an architecture lies in was started with."""
-    run = RunFolder(Path(model).parent)
+    run = RunFolder(Path(os.path.abspath(os.path.expanduser(model))).parent)
     if not run.config.exists():
         return {}
     config = run.read_config()
