@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import timm
+import timm.optim
 import torch
 from knotwork_export import Preprocessing, export, export_classifier
 from knotwork_search import seeded
@@ -17,9 +18,9 @@ from knotwork_spaces.vit import plain_model as plain_vit
 from knotwork_tasks.text import load_text, load_tokenizer
 from timm.data.config import resolve_data_config
 from timm.models import resolve_model_input_args
-from timm.optim import create_optimizer_v2
 from transformers import AutoModelForCausalLM
 
+optim: Any = timm.optim
 README = Path(__file__).resolve().parents[2] / "README.md"
 
 
@@ -27,7 +28,7 @@ def test_transformers_trainer_takes_ten_steps_as_the_readme_shows(tmp_path: Path
     (code,) = (block for block in re.findall(r"(?ms)^```py\n(.*?)^```$", README.read_text()) if "Trainer(" in block)
     assert "max_steps=10," in code
     tokenizer = load_tokenizer("train:280", load_text("python-stdlib").validation.take(2))
-    options = {"embed_dim": [16], "depth": [2], "num_heads": [2], "mlp_ratio": [2]}
+    options: dict[str, Any] = {"embed_dim": [16], "depth": [2], "num_heads": [2], "mlp_ratio": [2]}
     space = GPT2Space.build(**options, vocab_size=len(tokenizer), block_size=32, eos_token_id=tokenizer.eos_token_id)
     with seeded("model"):
         model = plain_model(space, space.smallest)
@@ -49,8 +50,8 @@ def test_timms_train_script_creates_the_model(tmp_path: Path, channels: int, per
 
     The script itself is not part of timm's distributions, so it is not run.
     """
-    options = {"embed_dim": [16], "depth": [2], "num_heads": [1, 2], "mlp_ratio": [1, 2]}
-    sizes = {"image_size": 8, "patch_size": 4, "channels": channels, "num_classes": 3}
+    options: dict[str, Any] = {"embed_dim": [16], "depth": [2], "num_heads": [1, 2], "mlp_ratio": [1, 2]}
+    sizes: dict[str, Any] = {"image_size": 8, "patch_size": 4, "channels": channels, "num_classes": 3}
     space = ViTSpace.build(**options, **sizes, per_layer=["num_heads"] if per_layer else [])
     heads = [1, 2] if per_layer else 2
     architecture = space.architecture({"embed_dim": 16, "depth": 2, "num_heads": heads, "mlp_ratio": 2})
@@ -79,7 +80,7 @@ def test_timms_train_script_creates_the_model(tmp_path: Path, channels: int, per
         assert tuple(settings["input_size"]) == preprocessing.input_size
         assert tuple(settings["mean"]) == preprocessing.mean
         assert created.num_classes == 3
-        optimiser = create_optimizer_v2(created, opt="adamw", lr=0.01)
+        optimiser = optim.create_optimizer_v2(created, opt="adamw", lr=0.01)
         torch.nn.functional.cross_entropy(created.train()(images), torch.tensor([0, 2])).backward()
         optimiser.step()
-        assert not created.head.weight.equal(model.head.weight)
+        assert not created.state_dict()["head.weight"].equal(model.state_dict()["head.weight"])

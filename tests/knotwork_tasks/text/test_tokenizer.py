@@ -115,5 +115,5 @@ def test_a_tokenizer_without_an_end_of_text(tmp_path: Path, stories: Dataset):
 def test_a_model_without_a_tokenizer_is_given_none(tmp_path: Path):
     """transformers would make one up from ``model_type``, which reads every text as nothing."""
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
-    with pytest.raises(ValueError, match="it holds none of tokenizer.json"):
+    with pytest.raises(ValueError, match=r"it holds none of tokenizer\.json"):
         tokenizer_module.existing_tokenizer(str(tmp_path))

@@ -31,9 +31,8 @@ def load_language_model(folder: Path, *, weights: bool = True, trust_remote_code
         if not weights:
             return _fresh(folder, own, trust_remote_code)
         # Pickled weights are refused: reading them can run code.
-        model, report = (own or AutoModelForCausalLM).from_pretrained(
-            folder, use_safetensors=True, output_loading_info=True, **trust
-        )
+        kind: Any = own or AutoModelForCausalLM
+        model, report = kind.from_pretrained(folder, use_safetensors=True, output_loading_info=True, **trust)
     except Exception as error:  # transformers, safetensors and each configuration have their own
         raise ValueError(f"{folder} cannot be loaded with transformers ({type(error).__name__}: {error})") from error
     wrong = {kind: sorted(map(str, report[kind]))[:3] for kind in ("missing_keys", "mismatched_keys") if report.get(kind)}
