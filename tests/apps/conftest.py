@@ -48,6 +48,16 @@ def export_app() -> Main:
 
 
 @pytest.fixture(scope="session")
+def train_gpt() -> Main:
+    return load_app("train_gpt")
+
+
+@pytest.fixture(scope="session")
+def train_vit() -> Main:
+    return load_app("train_vit")
+
+
+@pytest.fixture(scope="session")
 def space_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("space") / "tiny.yaml"
     path.write_text(SPACE)

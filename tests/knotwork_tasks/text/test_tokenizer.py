@@ -110,3 +110,10 @@ def test_a_tokenizer_without_an_end_of_text(tmp_path: Path, stories: Dataset):
     PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"a": 0}, "a"))).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=f"'{tmp_path}' has no end-of-text token"):
         load_tokenizer(str(tmp_path), stories)
+
+
+def test_a_model_without_a_tokenizer_is_given_none(tmp_path: Path):
+    """transformers would make one up from ``model_type``, which reads every text as nothing."""
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
+    with pytest.raises(ValueError, match=r"it holds none of tokenizer\.json"):
+        tokenizer_module.existing_tokenizer(str(tmp_path))

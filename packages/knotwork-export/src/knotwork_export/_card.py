@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from knotwork_ops import Architecture
 
 from knotwork_export._provenance import Provenance
+from knotwork_export._retold import LOADING, RESULTS, TRAINING
 
 TAGS = ("knotwork", "neural-architecture-search", "weight-entanglement")
 
@@ -53,8 +54,9 @@ def build_card(provenance: Provenance, content: CardContent) -> ModelCard:
         **content.sections,
         "Cost": table("measure", "value", _costs(provenance.cost, content.parameters)),
         "How it was found": table("setting", "value", _search(provenance, content.software)),
-        "Results": table("metric", "value", provenance.metrics) if provenance.metrics else "",
-        "Loading it": content.loading + (_VERIFIED if content.verified else ""),
+        TRAINING: table("training", "value", provenance.training) if provenance.training else "",
+        RESULTS: _results(provenance),
+        LOADING: content.loading + (_VERIFIED if content.verified else ""),
     }
     parts = [
         f"# {_cell(content.name)}",
@@ -67,8 +69,7 @@ def build_card(provenance: Provenance, content: CardContent) -> ModelCard:
 
 def table(left: str, right: str, rows: Mapping[str, Any]) -> str:
     """A Markdown table of two columns."""
-    lines = [f"| {left} | {right} |", "| --- | --- |"]
-    return "\n".join([*lines, *(f"| {_cell(key)} | {_cell(_number(value))} |" for key, value in rows.items())])
+    return _table([left, right], [[key, value] for key, value in rows.items()])
 
 
 def python(*lines: str) -> str:
@@ -101,6 +102,21 @@ def _search(provenance: Provenance, software: Sequence[str]) -> dict[str, Any]:
         **provenance.settings,
         **{f"{key} version": value for key, value in (provenance.versions or _installed_versions(software)).items()},
     }
+
+
+def _results(provenance: Provenance) -> str:
+    """What it reaches and, after a training, what it reached before."""
+    if not provenance.metrics:
+        return ""
+    if not provenance.before:
+        return table("metric", "value", provenance.metrics)
+    rows = [[name, provenance.before.get(name, ""), value] for name, value in provenance.metrics.items()]
+    return _table(["metric", "before training", "after training"], rows)
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [headings, ["---"] * len(headings), *([_cell(_number(value)) for value in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _installed_versions(software: Sequence[str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from knotwork_export._classifier import Classifier
 from knotwork_export._exportable import Exportable
 from knotwork_export._preprocessing import Preprocessing
 from knotwork_export._provenance import Provenance
+from knotwork_export._retold import retold
 from knotwork_export._verify import compare
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def export(
     *,
     tokenizer: PreTrainedTokenizerBase | None = None,
     provenance: Provenance | None = None,
+    previous_card: str | None = None,
     reference_ids: Tensor | None = None,
     reference_logits: Tensor | None = None,
     verify: bool = True,
@@ -41,6 +43,8 @@ def export(
         folder: where to write; a folder that is there already must be empty.
         tokenizer: the tokenizer the model was trained with.
         provenance: what the card says about the search; without it the card describes the model alone.
+        previous_card: of the folder that the model was trained from. It stays as it is, but for what the provenance says of
+            that training and of what the model reaches now.
         reference_ids: (batch, tokens), what to compare on; fixed random ids by default.
         reference_logits: (batch, tokens, vocabulary), what the supernet computes for this architecture on these ids, in eval
             mode and without autocast.
@@ -55,7 +59,8 @@ def export(
         ImportError: transformers is not installed.
         ValueError: a model, tokenizer or reference that does not fit.
     """
-    return _deliver(CausalLM.of(model, tokenizer, reference_ids, reference_logits), Path(folder), provenance, verify)
+    causal_lm = CausalLM.of(model, tokenizer, reference_ids, reference_logits)
+    return _deliver(causal_lm, Path(folder), provenance, previous_card, verify)
 
 
 def export_classifier(
@@ -65,6 +70,7 @@ def export_classifier(
     timm_model: tuple[str, Mapping[str, Any]],
     preprocessing: Preprocessing,
     provenance: Provenance | None = None,
+    previous_card: str | None = None,
     reference_images: Tensor | None = None,
     reference_logits: Tensor | None = None,
     verify: bool = True,
@@ -82,6 +88,8 @@ def export_classifier(
             returns them.
         preprocessing: how its images are prepared, and the names of its classes.
         provenance: what the card says about the search; without it the card describes the model alone.
+        previous_card: of the folder that the model was trained from. It stays as it is, but for what the provenance says of
+            that training and of what the model reaches now.
         reference_images: (batch, channels, height, width), what to compare on; fixed random images by default.
         reference_logits: (batch, classes), what the supernet computes for this architecture on these images, in eval mode and
             without autocast.
@@ -97,10 +105,10 @@ def export_classifier(
         ValueError: a model, name, preprocessing or reference that does not fit.
     """
     classifier = Classifier.of(model, timm_model, preprocessing, reference_images, reference_logits)
-    return _deliver(classifier, Path(folder), provenance, verify)
+    return _deliver(classifier, Path(folder), provenance, previous_card, verify)
 
 
-def _deliver(model: Exportable, folder: Path, provenance: Provenance | None, verify: bool) -> Path:
+def _deliver(model: Exportable, folder: Path, provenance: Provenance | None, previous_card: str | None, verify: bool) -> Path:
     target = folder.resolve()
     _check_free(target)
     # The nearest ancestor is on the file system the folder will be on, so putting it in place is one rename.
@@ -110,7 +118,9 @@ def _deliver(model: Exportable, folder: Path, provenance: Provenance | None, ver
         # Made by mkdir: what tempfile makes is closed to everyone else.
         staged.mkdir()
         model.write(staged)
-        (staged / "README.md").write_text(str(model.card(staged, provenance, verified=verify)), encoding="utf-8")
+        card = str(model.card(staged, provenance, verified=verify))
+        text = card if previous_card is None else retold(previous_card, card)
+        (staged / "README.md").write_text(text, encoding="utf-8")
         if verify:
             compare(staged, model)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,8 @@ class Provenance:
         metrics: what it reaches, such as ``loss`` and ``bits_per_byte``.
         settings: what is needed to repeat the search: steps, seed, budget and the like.
         versions: versions of the software by distribution; those installed when empty.
+        training: how it was trained after the search: steps, teacher, data and the like.
+        before: what it reached before that training, by the names of ``metrics``.
     """
 
     architecture: Mapping[str, Any]
@@ -28,3 +30,5 @@ class Provenance:
     metrics: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    before: Mapping[str, float] = field(default_factory=dict)

@@ -19,8 +19,8 @@ from knotwork_search._recorder import Recorder
 from knotwork_search._run import RunFolder
 from knotwork_search._sampling import draw_architecture, most_likely, seeded, uniform_mixture
 from knotwork_search._select import Ranked, choose, random_candidates
-from knotwork_search._settings import SearchSettings
-from knotwork_search._train import train_alone
+from knotwork_search._settings import SearchSettings, TrainSettings
+from knotwork_search._train import Training, train_alone
 from knotwork_search.latency import BudgetError, LatencyTable, LatencyVerdict, cached_table, device_name, measure_latency
 from knotwork_search.strategies import STRATEGIES, strategy
 
@@ -46,6 +46,8 @@ __all__ = [
     "Strategy",
     "Supernet",
     "TimedSupernet",
+    "TrainSettings",
+    "Training",
     "batches",
     "cached_table",
     "choose",

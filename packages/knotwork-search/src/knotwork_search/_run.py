@@ -28,6 +28,7 @@ class RunFolder:
         self.study = self.path / "study.db"
         self.space = self.path / "space.json"
         self.architecture = self.path / "architecture.json"
+        self.training = self.path / "training.json"
         self.model = self.path / "model"
         self.tokenizer = self.path / "tokenizer"
         self.report = self.path / "report.html"
@@ -44,10 +45,11 @@ class RunFolder:
         if not self.config.exists():
             raise ValueError(f"{self.path} holds no run to resume: it has no config.yaml")
 
-    def create(self, config: Mapping[str, Any], space: Mapping[str, Any]) -> None:
-        """Make the folder and write its configuration and its search space."""
+    def create(self, config: Mapping[str, Any], space: Mapping[str, Any] | None = None) -> None:
+        """Make the folder and write its configuration and, of a search, its space."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.space, json.dumps(dict(space), indent=2) + "\n")
+        if space is not None:
+            write_atomically(self.space, json.dumps(dict(space), indent=2) + "\n")
         write_atomically(self.config, yaml.safe_dump(dict(config), sort_keys=False))
 
     def read_config(self) -> dict[str, Any]:

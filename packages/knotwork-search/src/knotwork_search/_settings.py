@@ -1,4 +1,4 @@
-"""What a search can be told."""
+"""What a search can be told, and what a training of one network alone."""
 
 from __future__ import annotations
 
@@ -88,6 +88,41 @@ class SearchSettings:
         for name, limit in self.limits.items():
             # Counts start at one; a pass may well take less than a millisecond.
             _require(f"the budget of {name}", limit, 1e-6 if name == LATENCY else 1, math.inf)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Settings of a training of one network alone.
+
+    Attributes:
+        steps: weight steps in all.
+        batch_size: items in a batch, per process.
+        learning_rate: the peak.
+        gradient_accumulation: batches summed up for one step.
+        weight_decay: of matrices.
+        warmup_share: share of the steps over which the learning rate rises.
+        clip: largest norm of the gradient.
+        checkpoint_every: steps between checkpoints.
+        seed: of the order of the data, and of what steps draw.
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    gradient_accumulation: int = 1
+    weight_decay: float = 0.1
+    warmup_share: float = 0.1
+    clip: float = 1.0
+    checkpoint_every: int = 200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "gradient_accumulation", "checkpoint_every"):
+            _require_whole(name, getattr(self, name), 1)
+        for name in ("learning_rate", "clip"):
+            _require(name, getattr(self, name), 1e-12, math.inf)
+        for name in ("weight_decay", "warmup_share"):
+            _require(name, getattr(self, name), 0, 1)
 
 
 def _require_whole(name: str, value: int, low: int) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeVar
 
-from jsonargparse import ArgumentError, ArgumentParser
-from knotwork_search import STRATEGIES, RunFolder, SearchSettings
+from jsonargparse import ArgumentParser
+from knotwork_search import STRATEGIES, SearchSettings
 from knotwork_spaces import load_space, presets_of
 from knotwork_spaces.ordering import SCORES
+
+from knotwork_tasks._parsing import check_choices, parse, resumed
 
 _DEFAULTS = SearchSettings()
 _NOT_REPEATED = ("output_dir", "resume", "push_to_hub", "profile", "storage")
@@ -154,24 +156,12 @@ def parse_search_flags(
     Raises:
         ValueError: an unknown flag or key, or a value that is not allowed.
     """
-    try:
-        given = vars(parser.parse_args(list(arguments) if arguments is not None else None))
-    except ArgumentError as error:
-        raise ValueError(f"{error}. See --help") from error
-    given.pop("config", None)
-    if given["resume"]:
-        stored = RunFolder(given["output_dir"]).read_config()
-        unknown = set(stored) - {field.name for field in fields(flags_class)}
-        if unknown:
-            raise ValueError(f"config.yaml of {given['output_dir']} has the unknown key {sorted(unknown)[0]!r}")
-        given |= stored
+    given = resumed(parse(parser, arguments), flags_class)
     checkpoint = {} if given["init_from"] is None or given["resume"] else around(given["init_from"])
     space = given["space"] or checkpoint.get("space") or defaults["space"]
     suggested = {**asdict(_DEFAULTS), **defaults, **load_space(space).recipe, **checkpoint, "space": space}
     for name, value in given.items():
         if value is None and suggested.get(name) is not None:
             given[name] = suggested[name]
-    for name, allowed in _CHOICES.items():
-        if given[name] not in allowed:
-            raise ValueError(f"unknown {name} {given[name]!r}: known are {[value for value in allowed if value]}")
+    check_choices(given, _CHOICES)
     return flags_class(**given)

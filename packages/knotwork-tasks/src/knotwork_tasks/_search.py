@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import torch
@@ -32,6 +31,7 @@ from knotwork_search import (
 from knotwork_search.report import write_report
 from rich.console import Console
 
+from knotwork_tasks._accelerator import open_accelerator
 from knotwork_tasks._flags import SearchFlags
 from knotwork_tasks._latency import LatencyBudget
 from knotwork_tasks._task import Task
@@ -62,7 +62,7 @@ def search(flags: FlagsT, prepare: Callable[[FlagsT, RunFolder, Accelerator], Ta
     elif run.architecture.exists():
         print(f"{run.path} is finished: see {run.report}")
         return
-    accelerator = _accelerator(flags, run)
+    accelerator = open_accelerator(flags, run)
     set_seed(flags.seed)
     task = prepare(flags, run, accelerator)
     space: Any = task.supernet.space
@@ -128,16 +128,6 @@ def _limits(flags: SearchFlags, supernet: Supernet) -> dict[str, float]:
     elif flags.max_params != "none":
         limits["params"] = flags.max_params
     return limits
-
-
-def _accelerator(flags: SearchFlags, run: RunFolder) -> Accelerator:
-    trackers = None if flags.report_to == "none" else flags.report_to
-    if trackers and find_spec(trackers) is None:
-        raise ValueError(f"--report-to {trackers} needs the package {trackers}, which is not installed")
-    accelerator = Accelerator(mixed_precision=flags.mixed_precision, log_with=trackers, project_dir=str(run.path))
-    if trackers:
-        accelerator.init_trackers("knotwork", config={k: v for k, v in flags.as_config().items() if v is not None})
-    return accelerator
 
 
 def _finish(

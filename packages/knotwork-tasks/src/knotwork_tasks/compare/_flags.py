@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentParser
 from knotwork_search import STRATEGIES
+
+from knotwork_tasks._parsing import parse
 
 RANDOM = "random"
 """No search: an architecture drawn within the budget."""
@@ -81,10 +83,6 @@ def parse_compare_flags(program: str, description: str, arguments: Sequence[str]
     )
     add("--processes", type=int, default=1, help="cells at a time; more than one blurs time and needs the memory")
     add("--search", type=dict[str, Any], default={}, help="further flags of every search: {batch_size: 8, dataset: my.txt}")
-    try:
-        given = vars(parser.parse_args(list(arguments) if arguments is not None else None))
-    except ArgumentError as error:
-        raise ValueError(f"{error}. See --help") from error
-    given.pop("config", None)
+    given = parse(parser, arguments)
     given["strategies"] = list(dict.fromkeys(filter(None, given["strategies"].split(","))))
     return CompareFlags(**given)

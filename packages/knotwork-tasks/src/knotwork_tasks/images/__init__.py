@@ -17,6 +17,8 @@ from knotwork_tasks.images._packaging import CellPackaging, ImagePackaging, load
 from knotwork_tasks.images._sources import load_images
 from knotwork_tasks.images._splits import ImageSplits
 from knotwork_tasks.images._task import ImageTask, image_task
+from knotwork_tasks.images._train_flags import ImageTrainFlags, parse_image_train_flags
+from knotwork_tasks.images._train_task import ImageTraining, image_training
 from knotwork_tasks.images._transforms import (
     AUGMENTATIONS,
     evaluation_transform,
@@ -35,12 +37,16 @@ __all__ = [
     "ImagePackaging",
     "ImageSplits",
     "ImageTask",
+    "ImageTrainFlags",
+    "ImageTraining",
     "LabelledImages",
     "evaluation_transform",
     "image_task",
+    "image_training",
     "load_images",
     "load_packaging",
     "parse_image_flags",
+    "parse_image_train_flags",
     "preprocessing_for",
     "split_items",
     "training_transform",

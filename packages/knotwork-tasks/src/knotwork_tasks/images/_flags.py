@@ -10,7 +10,7 @@ from knotwork_tasks.images._transforms import AUGMENTATIONS
 
 FAMILIES = ("vit", "toy-cell")
 _DEFAULT_SPACE = "vit-nano"
-_DATASETS = "Hub name, folder with train/CLASS/*.png and perhaps validation/ or test/, or digits (the default)"
+DATASETS = "Hub name, folder with train/CLASS/*.png and perhaps validation/ or test/, or digits (the default)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,15 +26,20 @@ class ImageFlags(SearchFlags):
     label_smoothing: float
 
     def __post_init__(self) -> None:
-        if self.augment not in AUGMENTATIONS:
-            raise ValueError(f"unknown augment {self.augment!r}: known are {list(AUGMENTATIONS)}")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing is {self.label_smoothing}: it must be at least 0 and below 1")
+        check_augmentation(self.augment, self.label_smoothing)
+
+
+def check_augmentation(augment: str, label_smoothing: float) -> None:
+    """Raise ValueError for an unknown augmentation or a smoothing outside [0, 1)."""
+    if augment not in AUGMENTATIONS:
+        raise ValueError(f"unknown augment {augment!r}: known are {list(AUGMENTATIONS)}")
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(f"label_smoothing is {label_smoothing}: it must be at least 0 and below 1")
 
 
 def parse_image_flags(program: str, description: str, arguments: Sequence[str] | None) -> ImageFlags:
     """The flags of a command line. Raises ValueError as ``parse_search_flags`` does."""
-    parser = search_parser(program, description, FAMILIES, _DEFAULT_SPACE, _DATASETS)
+    parser = search_parser(program, description, FAMILIES, _DEFAULT_SPACE, DATASETS)
     add = parser.add_argument
     add("--image-column", type=str | None, help="the Hub dataset's column of images, where there are several")
     add("--label-column", type=str | None, help="its column of class labels, where there are several")

@@ -29,7 +29,7 @@ class ImagePackaging:
 
     def save(self, run: RunFolder) -> None:
         """Keep both in the run's folder."""
-        write_atomically(_file(run), json.dumps(asdict(self.preprocessing), indent=2) + "\n")
+        write_atomically(preprocessing_file(run), json.dumps(asdict(self.preprocessing), indent=2) + "\n")
 
     def export(self, supernet: Any, architecture: Architecture, folder: Path, provenance: Provenance) -> Path:
         """Export a subnet, verified against the supernet's own logits."""
@@ -52,10 +52,7 @@ class ImagePackaging:
 
     def loading(self, folder: Path, architecture: Architecture) -> str:
         """The lines of Python that load an exported folder."""
-        lines = ["import timm", f'model = timm.create_model("local-dir:{folder}", pretrained=True)']
-        if any(Path(folder).glob("*.py")):  # a model of its own, which timm has to be told of
-            lines.insert(1, "import knotwork_export.timm_models")
-        return "\n".join(lines)
+        return loading_lines(folder)
 
 
 @dataclass
@@ -98,12 +95,12 @@ class CellPackaging(ImagePackaging):
 
 def load_packaging(run: RunFolder) -> ImagePackaging:
     """The packaging that a run's folder holds. Raises ValueError when it is missing or damaged."""
-    values = read_json(_file(run))
+    values = read_json(preprocessing_file(run))
     try:
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         preprocessing = Preprocessing(**{**values, **lists})
     except TypeError as error:
-        raise ValueError(f"{_file(run)} does not describe a preprocessing: {error}") from error
+        raise ValueError(f"{preprocessing_file(run)} does not describe a preprocessing: {error}") from error
     calibration = _calibration_file(run)
     if not calibration.exists():
         return ImagePackaging(preprocessing)
@@ -113,7 +110,16 @@ def load_packaging(run: RunFolder) -> ImagePackaging:
         raise ValueError(f"{calibration} does not hold images: {error}") from error
 
 
-def _file(run: RunFolder) -> Path:
+def loading_lines(folder: Path) -> str:
+    """The lines of Python that load an exported timm folder."""
+    lines = ["import timm", f'model = timm.create_model("local-dir:{folder}", pretrained=True)']
+    if any(Path(folder).glob("*.py")):  # a model of its own, which timm has to be told of
+        lines.insert(1, "import knotwork_export.timm_models")
+    return "\n".join(lines)
+
+
+def preprocessing_file(run: RunFolder) -> Path:
+    """Where a run keeps its labels and how an image is prepared."""
     return run.path / "preprocessing.json"
 
 

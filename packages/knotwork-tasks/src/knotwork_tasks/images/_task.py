@@ -58,15 +58,28 @@ class ImageTask:
         """The metrics as they are."""
         return metrics
 
-    def samples(self, model: Any, count: int = 3) -> list[str]:
+    def samples(self, model: Any) -> list[str]:
         """What the model says of the first validation images."""
         names = self.packaging.preprocessing.labels
-        batch = self.validation[0]
-        probabilities: Tensor = self.packaging.ready(model.cpu().eval())(batch["image"][:count].cpu()).softmax(-1)
-        return [
-            f"{names[int(label)]}: taken for {names[int(row.argmax())]} with probability {row.max():.2f}"
-            for row, label in zip(probabilities, batch["label"], strict=False)
-        ]
+        return verdicts(self.packaging.ready(model.cpu().eval()), self.validation[0], names)
+
+
+def report_skipped(splits: ImageSplits, accelerator: Accelerator) -> None:
+    """Say on the error stream how many images could not be read."""
+    if splits.skipped and accelerator.is_main_process:
+        what = (
+            "1 image could not be read and is" if splits.skipped == 1 else f"{splits.skipped} images could not be read and are"
+        )
+        print(f"{what} left out", file=sys.stderr)
+
+
+def verdicts(model: Any, batch: Batch, names: Sequence[str], count: int = 3) -> list[str]:
+    """What a classifier says of the first images of a batch; it goes to the CPU, and into eval mode."""
+    probabilities: Tensor = model.cpu().eval()(batch["image"][:count].cpu()).softmax(-1)
+    return [
+        f"{names[int(label)]}: taken for {names[int(row.argmax())]} with probability {row.max():.2f}"
+        for row, label in zip(probabilities, batch["label"], strict=False)
+    ]
 
 
 def image_task(flags: ImageFlags, run: RunFolder, accelerator: Accelerator) -> ImageTask:
@@ -76,11 +89,7 @@ def image_task(flags: ImageFlags, run: RunFolder, accelerator: Accelerator) -> I
         ValueError: a dataset or space that is unknown, empty, or does not fit the other.
     """
     splits = load_images(flags.dataset, image_column=flags.image_column, label_column=flags.label_column, seed=flags.seed)
-    if splits.skipped and accelerator.is_main_process:
-        what = (
-            "1 image could not be read and is" if splits.skipped == 1 else f"{splits.skipped} images could not be read and are"
-        )
-        print(f"{what} left out", file=sys.stderr)
+    report_skipped(splits, accelerator)
     space, preprocessing, checkpoint = _space(flags, splits, run)
     prepare = evaluation_transform(preprocessing)
     augment = training_transform(preprocessing, flags.augment)

@@ -14,6 +14,8 @@ from knotwork_tasks.text._sources import load_text
 from knotwork_tasks.text._splits import TextDataset, TextSplits
 from knotwork_tasks.text._task import TextPackaging, TextTask, load_packaging, text_task
 from knotwork_tasks.text._tokenizer import load_tokenizer
+from knotwork_tasks.text._train_flags import TextTrainFlags, parse_text_train_flags
+from knotwork_tasks.text._train_task import TextTraining, text_training
 
 TASK = TaskKind(TextFlags, text_task, load_packaging, parse_text_flags)
 
@@ -24,13 +26,17 @@ __all__ = [
     "TextPackaging",
     "TextSplits",
     "TextTask",
+    "TextTrainFlags",
+    "TextTraining",
     "TokenBlocks",
     "bytes_per_token",
     "load_packaging",
     "load_text",
     "load_tokenizer",
     "parse_text_flags",
+    "parse_text_train_flags",
     "split_blocks",
     "text_task",
+    "text_training",
     "token_blocks",
 ]

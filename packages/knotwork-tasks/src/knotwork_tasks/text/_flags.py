@@ -13,7 +13,7 @@ FAMILIES = ("gpt2",)
 _DEFAULT_SPACE = "gpt-nano"
 _PRETRAINED_SPACES = {"gpt2": "gpt2-pretrained"}
 """By transformers' model type, the preset around a checkpoint."""
-_DATASETS = "Hub name, .txt/.jsonl/.parquet file, folder with train.txt and validation.txt, or python-stdlib (the default)"
+DATASETS = "Hub name, .txt/.jsonl/.parquet file, folder with train.txt and validation.txt, or python-stdlib (the default)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class TextFlags(SearchFlags):
 
 def parse_text_flags(program: str, description: str, arguments: Sequence[str] | None) -> TextFlags:
     """The flags of a command line. Raises ValueError as ``parse_search_flags`` does."""
-    parser = search_parser(program, description, FAMILIES, _DEFAULT_SPACE, _DATASETS)
+    parser = search_parser(program, description, FAMILIES, _DEFAULT_SPACE, DATASETS)
     add = parser.add_argument
     add("--text-column", type=str, default="text", help="the column that holds the text")
     add("--streaming", action="store_true", help="stream a Hub dataset instead of downloading it")

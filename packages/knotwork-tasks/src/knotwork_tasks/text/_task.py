@@ -21,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 from knotwork_tasks._saved import read_json
 from knotwork_tasks.text._blocks import bytes_per_token, token_blocks
 from knotwork_tasks.text._flags import FAMILIES, TextFlags
+from knotwork_tasks.text._network import longest_block
 from knotwork_tasks.text._parts import split_blocks
 from knotwork_tasks.text._sources import load_text
 from knotwork_tasks.text._tokenizer import load_tokenizer
@@ -29,6 +30,7 @@ VALIDATION_BATCHES = 64
 CALIBRATION_BATCH = 8
 CALIBRATION_BATCHES = 16
 """What a checkpoint's units are scored on, before a search."""
+SAMPLE_TOKENS = 48
 
 
 @dataclass
@@ -89,18 +91,28 @@ class TextTask:
 
     def complete(self, metrics: dict[str, float]) -> dict[str, float]:
         """Metrics with bits per byte, which tokenizers of different sizes share."""
-        return {**metrics, "bits_per_byte": metrics["loss"] / (math.log(2) * self.bytes_per_token)}
+        return with_bits_per_byte(metrics, self.bytes_per_token)
 
-    def samples(self, model: Any, count: int = 3) -> list[str]:
+    def samples(self, model: Any) -> list[str]:
         """Texts that the model writes from nothing."""
-        end = self.packaging.tokenizer.eos_token_id
-        start = torch.full((count, 1), end)
-        length = min(48, model.config.n_positions)
-        with seeded("samples"):
-            tokens = model.generate(
-                start, attention_mask=torch.ones_like(start), do_sample=True, max_length=length, pad_token_id=end
-            )
-        return [text.strip() for text in self.packaging.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+        return generated(model, self.packaging.tokenizer)
+
+
+def with_bits_per_byte(metrics: dict[str, float], bytes_per_token: float) -> dict[str, float]:
+    """Metrics with bits per byte, which tokenizers of different sizes share."""
+    return {**metrics, "bits_per_byte": metrics["loss"] / (math.log(2) * bytes_per_token)}
+
+
+def generated(model: Any, tokenizer: Any, count: int = 3) -> list[str]:
+    """Texts that a language model on the CPU writes from nothing; the same at every call."""
+    end = tokenizer.eos_token_id
+    start = torch.full((count, 1), end)
+    length = min(SAMPLE_TOKENS, longest_block(model) or SAMPLE_TOKENS)
+    with seeded("samples"):
+        tokens = model.generate(
+            start, attention_mask=torch.ones_like(start), do_sample=True, max_length=length, pad_token_id=end
+        )
+    return [text.strip() for text in tokenizer.batch_decode(tokens, skip_special_tokens=True)]
 
 
 def text_task(flags: TextFlags, run: RunFolder, accelerator: Accelerator) -> TextTask:

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from tokenizers import Tokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
@@ -21,6 +22,7 @@ _LARGEST = 1_000_000
 # The merges settle long before this; it keeps training to seconds on a corpus of any size.
 _TRAINING_CHARACTERS = 32_000_000
 _DOCUMENTS_A_BATCH = 256
+_FILES = ("tokenizer.json", "vocab.*", "*.model", "*.tiktoken")
 _ACCEPTED = "accepted are 'train:SIZE' such as 'train:4096', a local folder, or a Hub name such as 'gpt2'"
 
 
@@ -38,7 +40,7 @@ def load_tokenizer(spec: str, texts: TextDataset) -> PreTrainedTokenizerFast:
             not a fast tokenizer or has no end-of-text token.
     """
     if not spec.startswith("train:"):
-        return _existing(spec)
+        return existing_tokenizer(spec)
     match = _TRAIN_SPEC.fullmatch(spec)
     if match is None:
         raise ValueError(f"{spec!r} is malformed; {_ACCEPTED}")
@@ -78,10 +80,14 @@ def _training_text(texts: TextDataset) -> Iterator[list[str]]:
             return
 
 
-def _existing(spec: str) -> PreTrainedTokenizerFast:
+def existing_tokenizer(spec: str) -> PreTrainedTokenizerFast:
+    """A tokenizer of a local folder or of the Hub. Raises ValueError as ``load_tokenizer`` does."""
     path = os.path.expanduser(spec)
     if not os.path.isdir(path) and not is_hub_name(spec):
         raise ValueError(f"{spec!r} is not a folder here; {_ACCEPTED}")
+    if os.path.isdir(path) and not any(any(Path(path).glob(pattern)) for pattern in _FILES):
+        # From a model's configuration alone transformers makes up a tokenizer that knows no tokens.
+        raise ValueError(f"no tokenizer could be loaded from {spec!r}: it holds none of {', '.join(_FILES)}; {_ACCEPTED}")
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except Exception as error:  # the Hub's client, the network and each tokenizer class have their own

@@ -1,0 +1,46 @@
+"""From a command line to settings, what every app's flags have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from jsonargparse import ArgumentError, ArgumentParser
+from knotwork_search import RunFolder
+
+
+def parse(parser: ArgumentParser, arguments: Sequence[str] | None) -> dict[str, Any]:
+    """The values of a parser's flags by name.
+
+    Raises:
+        ValueError: an unknown flag or key, or a value of another type.
+    """
+    try:
+        given = vars(parser.parse_args(list(arguments) if arguments is not None else None))
+    except ArgumentError as error:
+        raise ValueError(f"{error}. See --help") from error
+    given.pop("config", None)
+    return given
+
+
+def resumed(given: Mapping[str, Any], flags_class: type[Any]) -> dict[str, Any]:
+    """The values given, or those that the run in the output folder was started with when it is to be resumed.
+
+    Raises:
+        ValueError: there is no run, or one of another app.
+    """
+    if not given["resume"]:
+        return dict(given)
+    stored = RunFolder(given["output_dir"]).read_config()
+    unknown = set(stored) - {field.name for field in fields(flags_class)}
+    if unknown:
+        raise ValueError(f"config.yaml of {given['output_dir']} has the unknown key {sorted(unknown)[0]!r}")
+    return {**given, **stored}
+
+
+def check_choices(given: Mapping[str, Any], choices: Mapping[str, Sequence[str | None]]) -> None:
+    """Raise ValueError for a value that is none of those allowed."""
+    for name, allowed in choices.items():
+        if given[name] not in allowed:
+            raise ValueError(f"unknown {name} {given[name]!r}: known are {[value for value in allowed if value]}")

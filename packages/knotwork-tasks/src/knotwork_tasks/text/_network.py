@@ -1,0 +1,57 @@
+"""A language model from its folder: transformers' own classes and Knotwork's, without running code that the folder brings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from knotwork_spaces.gpt2 import PerLayerGPT2LMHeadModel
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from knotwork_tasks._saved import read_json
+
+_OWN: tuple[Any, ...] = (PerLayerGPT2LMHeadModel,)
+"""Classes whose code travels with a model. It is installed here, so the folder's copy need not be trusted."""
+
+
+def load_language_model(folder: Path, *, weights: bool = True, trust_remote_code: bool = False) -> Any:
+    """The model of a folder.
+
+    Args:
+        folder: what ``save_pretrained`` wrote, with safetensors.
+        weights: whether to read its weights; else they are drawn anew from torch's global generator.
+        trust_remote_code: whether code of the folder may run.
+
+    Raises:
+        ValueError: it is not a language model that can be loaded so; the message says why.
+    """
+    own = _own_class(str(read_json(folder / "config.json").get("model_type")))
+    trust = {} if own else {"trust_remote_code": trust_remote_code}
+    try:
+        if not weights:
+            return _fresh(folder, own, trust_remote_code)
+        # Pickled weights are refused: reading them can run code.
+        kind: Any = own or AutoModelForCausalLM
+        model, report = kind.from_pretrained(folder, use_safetensors=True, output_loading_info=True, **trust)
+    except Exception as error:  # transformers, safetensors and each configuration have their own
+        raise ValueError(f"{folder} cannot be loaded with transformers ({type(error).__name__}: {error})") from error
+    wrong = {kind: sorted(map(str, report[kind]))[:3] for kind in ("missing_keys", "mismatched_keys") if report.get(kind)}
+    if wrong:
+        raise ValueError(f"the weights in {folder} do not fit its configuration: {wrong}")
+    return model
+
+
+def _fresh(folder: Path, own: Any | None, trust_remote_code: bool) -> Any:
+    if own:
+        return own._from_config(own.config_class.from_pretrained(folder))
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+
+
+def _own_class(model_type: str) -> Any | None:
+    return next((kind for kind in _OWN if kind.config_class.model_type == model_type), None)
+
+
+def longest_block(model: Any) -> int | None:
+    """How many tokens the model takes at most; None where its configuration does not say."""
+    return getattr(model.config, "max_position_embeddings", None)
