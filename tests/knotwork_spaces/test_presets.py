@@ -44,7 +44,8 @@ names = pytest.mark.parametrize("name", TABLE)
 
 
 def test_every_preset_is_in_the_table():
-    assert preset_names() == sorted([*TABLE, "toy-cell"])  # whose options are no sizes: test_cells_space.py has it
+    # Cells have no sizes, and Llamas other ones: test_cells_space.py and test_llama_space.py have them.
+    assert preset_names() == sorted([*TABLE, *presets_of("llama"), "toy-cell"])
 
 
 def test_presets_of_a_family():

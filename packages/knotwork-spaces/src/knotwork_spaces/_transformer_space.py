@@ -1,14 +1,37 @@
-"""What the search spaces of transformers share: the four choices, and what makes a combination of them possible."""
+"""What the search spaces of transformers share: how choices become per layer, and the four that GPT-2s and ViTs have."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from knotwork_ops import Architecture, Choice, SearchSpace, hidden_units
+from knotwork_ops import DEPTH, Architecture, Choice, SearchSpace, hidden_units
 
 from knotwork_spaces._settings import described
+
+
+def layered_choices(
+    options: Mapping[str, Sequence[float]], per_layer: Collection[str], can_be: Sequence[str]
+) -> tuple[Choice, ...]:
+    """The choices of a network from their options; those named in ``per_layer`` are made by each layer alone.
+
+    Raises:
+        ValueError: a choice per layer that is not among those that ``can_be``.
+    """
+    for name in per_layer:
+        if name not in can_be:
+            raise ValueError(f"choice {name!r} cannot be made per layer: only {list(can_be)} can")
+    layers: Any = max(options[DEPTH], default=None)
+    return tuple(Choice(name, tuple(values), layers if name in per_layer else None) for name, values in options.items())
+
+
+def check_whole_options(space: SearchSpace, names: Sequence[str]) -> None:
+    """Raise ValueError for an option of these choices that is no whole number."""
+    for name in names:
+        for option in space[name].options:
+            if not isinstance(option, int):
+                raise ValueError(f"choice {name!r} has the option {option!r}: it must be a whole number")
 
 
 @dataclass(frozen=True)
@@ -33,10 +56,7 @@ class TransformerSpace(SearchSpace):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("embed_dim", "depth", "num_heads"):
-            for option in self[name].options:
-                if not isinstance(option, int):
-                    raise ValueError(f"choice {name!r} has the option {option!r}: it must be a whole number")
+        check_whole_options(self, ("embed_dim", "depth", "num_heads"))
         for embed in self["embed_dim"].numbers:
             for heads in self["num_heads"].numbers:
                 if self.heads_share_embedding and embed % heads:
@@ -65,13 +85,8 @@ class TransformerSpace(SearchSpace):
             ValueError: as the class does, or a choice that cannot be made per layer.
             TypeError: a setting that the family does not have.
         """
-        for name in per_layer:
-            if name not in cls.per_layer_choices:
-                raise ValueError(f"choice {name!r} cannot be made per layer: only {list(cls.per_layer_choices)} can")
         options = {"embed_dim": embed_dim, "depth": depth, "num_heads": num_heads, "mlp_ratio": mlp_ratio}
-        layers = max(depth, default=None)
-        choices = tuple(Choice(name, tuple(values), layers if name in per_layer else None) for name, values in options.items())
-        return cls(choices, **settings)
+        return cls(layered_choices(options, per_layer, cls.per_layer_choices), **settings)
 
     @property
     def heads_share_embedding(self) -> bool:

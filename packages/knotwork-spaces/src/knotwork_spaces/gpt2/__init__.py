@@ -5,9 +5,9 @@ try:
 except ImportError as error:  # pragma: no cover - tested in an isolated environment
     raise ImportError("knotwork_spaces.gpt2 needs transformers: pip install 'knotwork-spaces[gpt]'") from error
 
+from knotwork_spaces._language import plain_metrics
 from knotwork_spaces.gpt2._cost import gpt2_cost
 from knotwork_spaces.gpt2._extract import plain_model, slice_state_dict
-from knotwork_spaces.gpt2._loss import plain_metrics
 from knotwork_spaces.gpt2._space import GPT2Space
 from knotwork_spaces.gpt2._supernet import GPT2Supernet
 from knotwork_spaces.gpt2.modeling_per_layer_gpt2 import PerLayerGPT2Config, PerLayerGPT2LMHeadModel

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from knotwork_tasks._flags import SearchFlags, parse_search_flags, search_parser
 
-FAMILIES = ("gpt2",)
+FAMILIES = ("gpt2", "llama")
 _DATASETS = "Hub name, .txt/.jsonl/.parquet file, folder with train.txt and validation.txt, or python-stdlib (the default)"
 
 

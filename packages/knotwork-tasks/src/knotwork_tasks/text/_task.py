@@ -1,4 +1,4 @@
-"""The language-model task: GPT-2 spaces on blocks of text, which leave with their tokenizer."""
+"""The language-model task: GPT-2 and Llama spaces on blocks of text, which leave with their tokenizer."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def load_packaging(run: RunFolder) -> TextPackaging:
 
 @dataclass
 class TextTask:
-    """A GPT supernet with the two parts of its training text, and its validation text in batches."""
+    """A supernet of language models with the two parts of its training text, and its validation text in batches."""
 
     supernet: Supernet
     weight_data: Any
@@ -90,7 +90,7 @@ class TextTask:
         """Texts that the model writes from nothing."""
         end = self.packaging.tokenizer.eos_token_id
         start = torch.full((count, 1), end)
-        length = min(48, model.config.n_positions)
+        length = min(48, model.config.max_position_embeddings)
         with seeded("samples"):
             tokens = model.generate(
                 start, attention_mask=torch.ones_like(start), do_sample=True, max_length=length, pad_token_id=end
