@@ -86,7 +86,7 @@ def test_configurations_are_stock_where_layers_agree(case: str, granularity: str
     assert (config.bos_token_id, config.eos_token_id, config.tie_word_embeddings) == (5, 5, space.tie_word_embeddings)
     assert config.rope_parameters == {"rope_type": "default", "rope_theta": 10000.0}
     assert getattr(config, "sliding_window", None) is None
-    assert (config.hidden_act, config.rms_norm_eps, config.attention_dropout) == ("silu", 1e-4, 0.0)
+    assert (config.hidden_act, config.rms_norm_eps, config.attention_dropout) == ("silu", 1e-2, 0.0)
     if granularity == "per_layer":
         mixed = space.architecture({**space.largest.as_dict(), "num_kv_heads": [1, 3, 3]})
         assert type(space.config(mixed)) is per_layer

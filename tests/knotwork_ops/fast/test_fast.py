@@ -118,6 +118,7 @@ def test_mixed_rms_norm(mode: str, dtype: torch.dtype, prefixes: tuple[int, ...]
     )
     assert_equal(fast, plain, inputs, mode, dtype, mixed={"shares"})
 
+
 @dtypes
 @modes
 @pytest.mark.parametrize("at_once", [1, 20, 2**24])
@@ -212,6 +213,7 @@ def test_gradcheck_of_the_mixed_rms_norm():
         return _mixed_rms_norm.mixed_rms_norm(x, shares, weight, (2, 3, 6), 1e-3)
 
     assert torch.autograd.gradcheck(function, leaves(x=(2, 3, 6), shares=(3,), weight=(6,)))
+
 
 def test_gradcheck_of_the_cross_entropy():
     def function(x: Tensor, weight: Tensor) -> Tensor:

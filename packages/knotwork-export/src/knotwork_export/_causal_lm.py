@@ -198,10 +198,11 @@ def _supported_copy(model: nn.Module) -> PreTrainedModel:
 
 
 def _renew_wavelengths(plain: PreTrainedModel) -> None:
-    """Bring rotary embeddings to the float32 that loading computes them in: a model that was cast has rounded ones."""
+    """Rotary wavelengths are no weights: loading computes them in float32, so those that a cast has rounded do not travel."""
     for name, module in list(plain.named_modules()):
-        if "RotaryEmbedding" in type(module).__name__ and hasattr(module, "original_inv_freq"):
-            plain.set_submodule(name, type(module)(module.config).eval())
+        rounded = getattr(module, "inv_freq", None)
+        if "RotaryEmbedding" in type(module).__name__ and rounded is not None and rounded.dtype.itemsize < 4:
+            plain.set_submodule(name, type(module)(config=module.config).eval())
 
 
 def _check_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> None:

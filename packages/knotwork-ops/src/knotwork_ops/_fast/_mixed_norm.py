@@ -86,7 +86,6 @@ class _MixedNorm(torch.autograd.Function):
         return dx, (inverses * centred).sum(1), dweight, dy.sum(0), None, None
 
 
-
 def _scale_and_shift(means: Tensor, inverses: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
     """Of each segment: the mixture of its options' norms is ``x * scale - shift``."""
     scales = inverses * shares[:, None]

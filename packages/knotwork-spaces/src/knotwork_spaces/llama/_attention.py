@@ -11,7 +11,7 @@ from knotwork_ops import rms_norm
 from torch import Tensor
 from torch.nn import functional as F
 
-from knotwork_spaces.llama._heads import GroupUnits, Groups, SlicedGroups, rotary_units
+from knotwork_spaces.llama._heads import Groups, GroupUnits, SlicedGroups, rotary_units
 
 Rotation = tuple[Tensor, Tensor]
 """Cosine and sine of every position's angles, (tokens, width) each."""

@@ -4,8 +4,8 @@ Rows of the query projection stand group by group, head by head in each, as upst
 heads that follow each other. A net of fewer groups has the first; one of fewer heads a group, the first of each.
 
 A narrower head keeps every n-th pair of units that the rotary embedding turns: pair i of a head of width d has the wavelength
-``2 pi theta^(2i/d)``, so pair i of the narrower head is the one of the widest whose wavelength is the same. Values are not turned:
-of them the first units are kept.
+``2 pi theta^(2i/d)``, so pair i of the narrower head is the one of the widest whose wavelength is the same. Values are not
+turned: of them the first units are kept.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from torch import Tensor
 
 def rotary_units(tensor: Tensor, dim: int, stride: int) -> Tensor:
     """Every ``stride``-th pair of a head's units along a dimension; a pair is a unit and the one half a head further."""
+    if stride == 1:
+        return tensor
     dim = dim % tensor.dim()
     return tensor.unflatten(dim, (2, -1, stride)).select(dim + 2, 0).flatten(dim, dim + 1)
 
@@ -49,11 +51,11 @@ class GroupUnits:
 
     def values(self, weight: Tensor) -> Tensor:
         """Rows of the value projection, (groups x width, in)."""
-        return self._groups(weight).narrow(1, 0, self.used[2]).flatten(0, 1)
+        return self._groups(weight)[:, : self.used[2]].flatten(0, 1)
 
     def outputs(self, weight: Tensor) -> Tensor:
         """Columns of the output projection, (out, heads x width)."""
-        return self._heads(weight.t()).narrow(2, 0, self.used[2]).flatten(0, 2).t()
+        return self._heads(weight.t())[:, :, : self.used[2]].flatten(0, 2).t()
 
     def norm(self, weight: Tensor) -> Tensor:
         """Weights of a norm over a head's queries or keys, (width,)."""
@@ -61,11 +63,11 @@ class GroupUnits:
 
     def _heads(self, rows: Tensor) -> Tensor:
         groups, members, _ = self.used
-        return rows.unflatten(0, self.largest).narrow(0, 0, groups).narrow(1, 0, members)
+        return rows.unflatten(0, self.largest)[:groups, :members]
 
     def _groups(self, rows: Tensor) -> Tensor:
         groups, _, width = self.largest
-        return rows.unflatten(0, (groups, width)).narrow(0, 0, self.used[0])
+        return rows.unflatten(0, (groups, width))[: self.used[0]]
 
 
 @dataclass(frozen=True, eq=False)

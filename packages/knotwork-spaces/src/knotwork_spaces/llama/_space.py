@@ -148,8 +148,8 @@ def _check_heads(space: LlamaSpace) -> None:
             raise ValueError(f"head_dim {width} is odd: the rotary embedding turns pairs of units, so give even widths")
         if widths[-1] % width:
             raise ValueError(
-                f"head_dim {width} does not divide the largest, {widths[-1]}: a narrower head keeps every n-th pair of units of "
-                f"the widest, and with them their wavelengths; change head_dim {widths}"
+                f"head_dim {width} does not divide the largest, {widths[-1]}: a narrower head keeps every n-th pair of units "
+                f"of the widest, and with them their wavelengths; change head_dim {widths}"
             )
     if space.model_type != "llama":
         return
