@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -74,7 +75,13 @@ def test_mixture_equals_naive_sum_in_any_space(space: LlamaSpace, seed: int):
 @pytest.mark.parametrize("model_type", ["llama", "mistral", "qwen3"])
 def test_the_oracle_is_upstream_for_the_only_architecture(model_type: str):
     """With one option a choice there is nothing to mix, so the naive sum itself must be transformers' own forward pass."""
-    one = {"embed_dim": [24], "depth": [3], "num_kv_heads": [3], "heads_per_group": [2], "intermediate_size": [20]}
+    one: dict[str, Any] = {
+        "embed_dim": [24],
+        "depth": [3],
+        "num_kv_heads": [3],
+        "heads_per_group": [2],
+        "intermediate_size": [20],
+    }
     space = tiny_llama(model_type=model_type, **one)
     supernet, ids = spread_llama(space), token_ids(space)
     ones = {choice.name: torch.ones(1, dtype=torch.float64) for choice in space}

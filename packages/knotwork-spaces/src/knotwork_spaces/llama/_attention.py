@@ -94,8 +94,8 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, turn: Rotation, norms: HeadNorms | 
     shared = q.shape[2] // k.shape[2]
     # Norms and rotation are in float32 under autocast; values say in which precision to attend.
     q, k = _turned(q, turn).to(v.dtype), _turned(k, turn).to(v.dtype)
-    split = (q, _repeated(k, shared), _repeated(v, shared))
-    y = F.scaled_dot_product_attention(*(x.transpose(1, 2) for x in split), is_causal=True, scale=q.shape[-1] ** -0.5)
+    q, k, v = (x.transpose(1, 2) for x in (q, _repeated(k, shared), _repeated(v, shared)))
+    y = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=q.shape[-1] ** -0.5)
     return y.transpose(1, 2)
 
 
