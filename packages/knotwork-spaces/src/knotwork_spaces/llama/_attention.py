@@ -90,12 +90,10 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, turn: Rotation, norms: HeadNorms | 
     """One head width: queries, and keys and values of fewer heads, each (batch, tokens, heads, width)."""
     if norms is not None:
         q, k = rms_norm(q, norms.query, eps=norms.eps), rms_norm(k, norms.key, eps=norms.eps)
-    # A key-value head stands beside itself for every query head of its group, as the CPU's fused kernel needs them alike.
-    shared = q.shape[2] // k.shape[2]
     # Norms and rotation are in float32 under autocast; values say in which precision to attend.
     q, k = _turned(q, turn).to(v.dtype), _turned(k, turn).to(v.dtype)
-    q, k, v = (x.transpose(1, 2) for x in (q, _repeated(k, shared), _repeated(v, shared)))
-    y = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=q.shape[-1] ** -0.5)
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    y = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=q.shape[-1] ** -0.5, enable_gqa=True)
     return y.transpose(1, 2)
 
 
@@ -103,7 +101,3 @@ def _turned(x: Tensor, turn: Rotation) -> Tensor:
     cos, sin = (table[:, None] for table in turn)
     first, second = x.chunk(2, -1)
     return x * cos + torch.cat((-second, first), -1) * sin
-
-
-def _repeated(x: Tensor, times: int) -> Tensor:
-    return x if times == 1 else x[:, :, :, None].expand(-1, -1, -1, times, -1).flatten(2, 3)
