@@ -102,6 +102,16 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, a: Tensor, options: Sequ
     return y
 
 
+def rms_norm(x: Tensor, weight: Tensor, a: Tensor, options: Sequence[int], eps: float = 1e-6) -> Tensor:
+    """Every option divides its prefix by the root of the mean of its own squares."""
+    y = torch.zeros_like(x)
+    for share, width in zip(a, options, strict=True):
+        part = x[..., :width]
+        squares = (part**2).sum(-1, keepdim=True) / width
+        y = y + share * place(part / (squares + eps).sqrt() * weight[:width], 0, x.shape[-1])
+    return y
+
+
 def single_head(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
     """Softmax attention without a scale."""
     scores = q @ k.transpose(-1, -2)

@@ -64,7 +64,7 @@ def spread_supernet(space: GPT2Space, dtype: torch.dtype = torch.float64, seed: 
     return supernet.to(dtype)
 
 
-def token_ids(space: GPT2Space, batch: int = 2, seed: int = 0) -> Tensor:
+def token_ids(space: Any, batch: int = 2, seed: int = 0) -> Tensor:
     return torch.randint(space.vocab_size, (batch, space.block_size), generator=torch.Generator().manual_seed(seed))
 
 
@@ -92,9 +92,10 @@ def some_architectures(space: SearchSpace, count: int = 3) -> list[Architecture]
 
 def every_architecture(space: SearchSpace, mixture: Mixture) -> Iterator[tuple[Architecture, float]]:
     """All architectures with their probabilities; what unused layers chose is summed over by leaving it out."""
-    for depth, chance in zip(space["depth"].options, mixture["depth"].tolist(), strict=True):
-        axes: list[list[tuple[object, float]]] = [[(depth, chance)]]
-        for name in ("embed_dim", "num_heads", "mlp_ratio"):
+    names = [choice.name for choice in space if choice.name != DEPTH]
+    for depth, chance in zip(space[DEPTH].options, mixture[DEPTH].tolist(), strict=True):
+        axes: list[list[tuple[object, float]]] = []
+        for name in names:
             choice = space[name]
             if not choice.per_layer:
                 axes.append(list(zip(choice.options, mixture[name].tolist(), strict=True)))
@@ -102,8 +103,9 @@ def every_architecture(space: SearchSpace, mixture: Mixture) -> Iterator[tuple[A
             rows = mixture[name].tolist()[: int(depth)]
             picks = itertools.product(*(zip(choice.options, row, strict=True) for row in rows))
             axes.append([([o for o, _ in pick], math.prod(p for _, p in pick)) for pick in picks])
-        for (d, p), (e, q), (h, r), (m, s) in itertools.product(*axes):
-            yield space.architecture({"embed_dim": e, "depth": d, "num_heads": h, "mlp_ratio": m}), p * q * r * s
+        for picks in itertools.product(*axes):
+            values = {name: option for name, (option, _) in zip(names, picks, strict=True)}
+            yield space.architecture({**values, DEPTH: depth}), chance * math.prod(share for _, share in picks)
 
 
 def option_lists(space: SearchSpace) -> dict[str, Sequence[float]]:

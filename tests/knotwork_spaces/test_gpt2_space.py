@@ -114,7 +114,7 @@ def test_a_space_survives_its_dictionary(per_layer: tuple[str, ...]):
         ({"family": "gpt2", "choices": [1]}, r"a stored space has a family and choices"),
         ({"family": "gpt2", "choices": {"depth": 3}}, r"choice 'depth' of a stored space has options and layers, not 3"),
         ({"choices": {}}, r"must name its family, such as 'family: gpt2', not None"),
-        ({"family": "bert", "choices": {}}, r"unknown family 'bert': known are \['gpt2', 'toy-cell', 'vit'\]"),
+        ({"family": "bert", "choices": {}}, r"unknown family 'bert': known are \['gpt2', 'llama', 'toy-cell', 'vit'\]"),
         ({**tiny_space().as_dict(), "heads": 3}, r"does not fit these settings: .*'heads'"),
     ],
     ids=str,

@@ -47,7 +47,8 @@ names = pytest.mark.parametrize("name", TABLE)
 
 
 def test_every_preset_is_in_the_table():
-    assert preset_names() == sorted([*TABLE, "toy-cell", *AROUND])  # whose options are no sizes: others test them
+    # Cells have no sizes, and Llamas other ones: test_cells_space.py and test_llama_space.py have them.
+    assert preset_names() == sorted([*TABLE, *presets_of("llama"), "toy-cell", *AROUND])
 
 
 def test_presets_of_a_family():

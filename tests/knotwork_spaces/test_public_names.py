@@ -5,16 +5,22 @@ import sys
 
 import knotwork_spaces
 import pytest
-from knotwork_spaces import Family, cells, family, family_names, gpt2, vit
+from knotwork_spaces import Family, cells, family, family_names, gpt2, llama, vit
 
 PUBLIC = """
-    Family SpaceDefinition adapted family family_names load_space merged_state preset_names presets_of space_definition
-    space_from_dict
+    Family Pretrained SpaceDefinition adapted family family_names load_pretrained load_space merged_state preset_names
+    presets_of space_definition space_from_dict
 """
 GPT2 = """
-    GPT2Space GPT2Supernet PerLayerGPT2Config PerLayerGPT2LMHeadModel gpt2_cost plain_metrics plain_model slice_state_dict
+    GPT2Space GPT2Supernet PerLayerGPT2Config PerLayerGPT2LMHeadModel gpt2_cost load_pretrained plain_metrics plain_model
+    slice_state_dict units
 """
-VIT = "ViTSpace ViTSupernet per_layer_vit plain_metrics plain_model slice_state_dict vit_cost"
+LLAMA = """
+    LlamaSpace LlamaSupernet PerLayerLlamaConfig PerLayerLlamaForCausalLM PerLayerMistralConfig PerLayerMistralForCausalLM
+    PerLayerQwen3Config PerLayerQwen3ForCausalLM llama_cost load_pretrained plain_metrics plain_model
+    slice_state_dict units
+"""
+VIT = "ViTSpace ViTSupernet load_pretrained per_layer_vit plain_metrics plain_model slice_state_dict units vit_cost"
 CELLS = """
     OPERATIONS BenchmarkRow ToyCellNetwork ToyCellSpace ToyCellSupernet cell_cost load_cells plain_metrics plain_model
     read_benchmark recalibrate save_cells slice_state_dict
@@ -23,8 +29,8 @@ CELLS = """
 
 @pytest.mark.parametrize(
     ("module", "names"),
-    [(knotwork_spaces, PUBLIC), (gpt2, GPT2), (vit, VIT), (cells, CELLS)],
-    ids=["knotwork_spaces", "gpt2", "vit", "cells"],
+    [(knotwork_spaces, PUBLIC), (gpt2, GPT2), (llama, LLAMA), (vit, VIT), (cells, CELLS)],
+    ids=["knotwork_spaces", "gpt2", "llama", "vit", "cells"],
 )
 def test_public_names(module, names: str):
     """A name that comes or goes is a change of the interface: write it here, in the README and in the version."""
@@ -33,15 +39,21 @@ def test_public_names(module, names: str):
 
 
 def test_families():
-    assert family_names() == ["gpt2", "toy-cell", "vit"]
-    assert family("gpt2") == (gpt2.GPT2Space, gpt2.GPT2Supernet, gpt2.plain_model, gpt2.plain_metrics)
-    assert family("vit") == (vit.ViTSpace, vit.ViTSupernet, vit.plain_model, vit.plain_metrics)
-    assert family("toy-cell") == (cells.ToyCellSpace, cells.ToyCellSupernet, cells.plain_model, cells.plain_metrics)
-    assert Family._fields == ("space", "supernet", "plain_model", "plain_metrics")
+    assert family_names() == ["gpt2", "llama", "toy-cell", "vit"]
+    expected = {
+        "gpt2": (gpt2.GPT2Space, gpt2.GPT2Supernet, gpt2),
+        "llama": (llama.LlamaSpace, llama.LlamaSupernet, llama),
+        "vit": (vit.ViTSpace, vit.ViTSupernet, vit),
+        "toy-cell": (cells.ToyCellSpace, cells.ToyCellSupernet, cells),
+    }
+    for name, (space, supernet, module) in expected.items():
+        optional = getattr(module, "load_pretrained", None), getattr(module, "units", None)
+        assert family(name) == (space, supernet, module.plain_model, module.plain_metrics, *optional)
+    assert Family._fields == ("space", "supernet", "plain_model", "plain_metrics", "load_pretrained", "units")
     for name in family_names():
         assert isinstance(family(name), Family)
         assert family(name).space.family == name
-    with pytest.raises(ValueError, match=r"unknown family 'gpt3': known are \['gpt2', 'toy-cell', 'vit'\]"):
+    with pytest.raises(ValueError, match=r"unknown family 'gpt3': known are \['gpt2', 'llama', 'toy-cell', 'vit'\]"):
         family("gpt3")
 
 
@@ -65,7 +77,7 @@ def test_a_family_whose_library_is_missing_says_so_and_the_other_works(library: 
 import knotwork_spaces as spaces
 assert {presets["gpt2"]!r} in spaces.presets_of("gpt2")
 assert {presets["vit"]!r} in spaces.presets_of("vit")
-assert spaces.family_names() == ["gpt2", "toy-cell", "vit"]
+assert spaces.family_names() == ["gpt2", "llama", "toy-cell", "vit"]
 assert not [name for name in ("transformers", "timm", "peft") if sys.modules.get(name)], "listing imports no library"
 for use in (lambda: spaces.load_space({presets[missing]!r}), lambda: spaces.family({missing!r})):
     try:

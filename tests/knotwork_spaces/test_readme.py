@@ -1,4 +1,4 @@
-"""The README's example of cells; the first is one that tests/test_workspace.py runs."""
+"""The README's examples of cells and Llamas; the first is one that tests/test_workspace.py runs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 README = Path(__file__).resolve().parents[2] / "packages" / "knotwork-spaces" / "README.md"
 
 
-def test_the_example_of_cells_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("family", ["cells", "llama"])
+def test_the_example_of_a_family_runs(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     blocks = re.findall(r"(?ms)^```python\n(.*?)^```$", README.read_text(encoding="utf-8"))
-    (code,) = [block for block in blocks if "knotwork_spaces.cells" in block]
+    (code,) = [block for block in blocks if f"knotwork_spaces.{family}" in block]
     monkeypatch.chdir(tmp_path)
     exec(compile(code, str(README), "exec"), {})

@@ -6,6 +6,7 @@ import pytest
 import torch
 from knotwork_ops import Mixture
 from knotwork_spaces.gpt2 import GPT2Space, GPT2Supernet
+from knotwork_spaces.llama import LlamaSpace, LlamaSupernet
 from knotwork_spaces.vit import ViTSpace, ViTSupernet
 from torch.nn import functional as F
 
@@ -18,6 +19,14 @@ def text() -> tuple[Any, dict[str, torch.Tensor]]:
     space = GPT2Space.build(**CHOICES, vocab_size=11, block_size=6, dropout=0.0)
     torch.manual_seed(0)
     return GPT2Supernet(space).double(), {"input_ids": torch.randint(11, (3, 7))}
+
+
+def llama_text() -> tuple[Any, dict[str, torch.Tensor]]:
+    sizes: dict[str, Any] = {"embed_dim": [8, 16], "depth": [1, 2], "intermediate_size": [6, 16]}
+    heads: dict[str, Any] = {"num_kv_heads": [1, 2], "heads_per_group": [1, 2], "head_dim": [2, 4]}
+    torch.manual_seed(0)
+    space = LlamaSpace.build(**sizes, **heads, vocab_size=11, block_size=6)
+    return LlamaSupernet(space).double(), {"input_ids": torch.randint(11, (3, 7))}
 
 
 def images() -> tuple[Any, dict[str, torch.Tensor]]:
@@ -41,7 +50,7 @@ def logits_of(supernet: Any, batch: dict[str, torch.Tensor], arch: Any) -> torch
     return supernet.logits(batch["input_ids"][:, :-1], arch).flatten(0, 1)
 
 
-@pytest.mark.parametrize("family", [text, images])
+@pytest.mark.parametrize("family", [text, llama_text, images])
 def test_a_subnet_learns_what_the_teacher_predicts(family):
     supernet, batch = family()
     weights = list(supernet.parameters())

@@ -11,6 +11,7 @@ from knotwork_spaces import family, load_space
 
 CASES = {
     "gpt-nano": {"vocab_size": 32, "block_size": 8},
+    "llama-nano": {"vocab_size": 32, "block_size": 8},
     "vit-nano": {"image_size": 8, "patch_size": 4, "channels": 1, "num_classes": 3},
 }
 
@@ -28,7 +29,7 @@ def test_blocks_run_in_order_on_one_item_of_full_size(name: str, granularity: st
         model(**inputs)
     assert seen == list(range(space.smallest["depth"]))
     assert [len(value) for value in inputs.values()] == [1]
-    assert set(supernet.block_choices) == {"num_heads", "mlp_ratio"}
+    assert set(supernet.block_choices) == set(space.per_layer_choices)
 
 
 @pytest.mark.parametrize("name", list(CASES))

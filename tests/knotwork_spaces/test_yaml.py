@@ -78,7 +78,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path):
     [
         ({"family": None}, r"must name its family, such as 'family: gpt2', not None"),
         ({"family": ["gpt2"]}, r"must name its family, such as 'family: gpt2', not \['gpt2'\]"),
-        ({"family": "bert"}, r"unknown family 'bert': known are \['gpt2', 'toy-cell', 'vit'\]"),
+        ({"family": "bert"}, r"unknown family 'bert': known are \['gpt2', 'llama', 'toy-cell', 'vit'\]"),
         ({"recipe": [1]}, r"'recipe' is a mapping of search settings, not \[1\]"),
         ({"depth": 3}, r"'depth' needs a list of options, not 3"),
         ({"depth": []}, r"'depth' needs a list of options, not \[\]"),

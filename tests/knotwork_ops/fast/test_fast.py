@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from knotwork_ops._fast import _cross_entropy, _masked_linear, _mixed_norm
+from knotwork_ops._fast import _cross_entropy, _masked_linear, _mixed_norm, _mixed_rms_norm
 from torch import Tensor
 
 from ..comparison import DTYPES, assert_close, few, seeds, tensors, widths
@@ -108,6 +108,19 @@ def test_mixed_norm(mode: str, dtype: torch.dtype, prefixes: tuple[int, ...], se
 
 @dtypes
 @modes
+@few
+@given(prefixes=widths(), seed=seeds)
+def test_mixed_rms_norm(mode: str, dtype: torch.dtype, prefixes: tuple[int, ...], seed: int):
+    inputs = tensors(seed, x=(2, 3, prefixes[-1]), shares=(len(prefixes),), weight=(prefixes[-1],))
+    fast, plain = (
+        lambda operation=o, **given: operation(**given, prefixes=prefixes, eps=0.1)
+        for o in (_mixed_rms_norm.mixed_rms_norm, _mixed_rms_norm.plain_mixed_rms_norm)
+    )
+    assert_equal(fast, plain, inputs, mode, dtype, mixed={"shares"})
+
+
+@dtypes
+@modes
 @pytest.mark.parametrize("at_once", [1, 20, 2**24])
 @few
 @given(rows=st.integers(1, 40), classes=st.integers(1, 9), columns=st.integers(1, 5), unread=st.integers(0, 2), seed=seeds)
@@ -193,6 +206,13 @@ def test_gradcheck_of_the_mixed_norm():
         return _mixed_norm.mixed_norm(x, shares, weight, bias, (2, 3, 6), 1e-3)
 
     assert torch.autograd.gradcheck(function, leaves(x=(2, 3, 6), shares=(3,), weight=(6,), bias=(6,)))
+
+
+def test_gradcheck_of_the_mixed_rms_norm():
+    def function(x: Tensor, shares: Tensor, weight: Tensor) -> Tensor:
+        return _mixed_rms_norm.mixed_rms_norm(x, shares, weight, (2, 3, 6), 1e-3)
+
+    assert torch.autograd.gradcheck(function, leaves(x=(2, 3, 6), shares=(3,), weight=(6,)))
 
 
 def test_gradcheck_of_the_cross_entropy():

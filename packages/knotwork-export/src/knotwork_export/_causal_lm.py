@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 CODE_MAY_IMPORT = frozenset({"torch", "transformers"})
 ATTENTION_ON_CPU = ("eager", "sdpa")
 PROBE = "Once upon a time, in 1984:\n\tdef naïve(x): return x ** 2  # 日本語 🙂"
+GPT2_SIZES = ("n_embd", "n_layer", "n_head", "n_inner", "heads_per_layer", "inner_per_layer")
+LLAMA_SIZES = (
+    "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "intermediate_size",
+    "kv_heads_per_layer", "intermediate_per_layer",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +109,7 @@ class CausalLM:
 
     def _sizes(self) -> dict[str, Any]:
         """The architecture as the configuration tells it, for a model whose search is not known."""
-        names = ("n_embd", "n_layer", "n_head", "n_inner", "heads_per_layer", "inner_per_layer")
+        names = (*GPT2_SIZES, *LLAMA_SIZES)
         config = self.plain.config.to_dict()
         return {name: config[name] for name in names if config.get(name) is not None}
 
@@ -126,7 +131,7 @@ def model_card(
     Args:
         provenance: the architecture, its cost, and how it was found.
         name: the title, and the folder in the example.
-        model_type: the upstream family, which becomes a tag: ``gpt2``.
+        model_type: the upstream family, which becomes a tag: ``gpt2``, ``llama``.
         parameters: how many parameters the model has, counted.
         custom_code: whether loading needs ``trust_remote_code=True``.
         tokenizer: whether tokenizer files are there.
@@ -186,9 +191,18 @@ def _supported_copy(model: nn.Module) -> PreTrainedModel:
             "such as GPT2Supernet.extract(architecture) returns"
         )
     plain = plain_copy(model)
+    _renew_wavelengths(plain)
     if plain.config._attn_implementation not in ATTENTION_ON_CPU:
         plain.set_attn_implementation("sdpa")
     return plain
+
+
+def _renew_wavelengths(plain: PreTrainedModel) -> None:
+    """Rotary wavelengths are no weights: loading computes them in float32, so those that a cast has rounded do not travel."""
+    for name, module in list(plain.named_modules()):
+        rounded = getattr(module, "inv_freq", None)
+        if "RotaryEmbedding" in type(module).__name__ and rounded is not None and rounded.dtype.itemsize < 4:
+            plain.set_submodule(name, type(module)(config=module.config).eval())
 
 
 def _check_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> None:

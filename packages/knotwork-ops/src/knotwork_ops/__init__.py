@@ -22,7 +22,7 @@ from knotwork_ops._linear import EntangledLinear, linear
 from knotwork_ops._loss import linear_cross_entropy
 from knotwork_ops._mixture import HardSample, Mixture, Selection
 from knotwork_ops._mlp import hidden_units, mlp_width
-from knotwork_ops._norm import layer_norm
+from knotwork_ops._norm import layer_norm, rms_norm
 from knotwork_ops._profiles import HeadUnits, MixedWidth, SlicedWidth, Width, joint_width, prefix_width
 from knotwork_ops._separable import separable_conv2d
 
@@ -70,6 +70,7 @@ __all__ = [
     "mixed_kinds",
     "mlp_width",
     "prefix_width",
+    "rms_norm",
     "run_kinds",
     "run_layers",
     "separable_conv2d",

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 _FAMILIES = {
     "gpt2": ("knotwork_spaces.gpt2", "GPT2Space", "GPT2Supernet"),
+    "llama": ("knotwork_spaces.llama", "LlamaSpace", "LlamaSupernet"),
     "vit": ("knotwork_spaces.vit", "ViTSpace", "ViTSupernet"),
     "toy-cell": ("knotwork_spaces.cells", "ToyCellSpace", "ToyCellSupernet"),
 }

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass
 
 from knotwork_ops import (
     Architecture,
     Depth,
-    GatedDepth,
     HardSample,
     Heads,
-    MixedDepth,
     MixedHeads,
     Mixture,
     Selection,
-    SlicedDepth,
     SlicedHeads,
     SlicedWidth,
     Width,
     mlp_width,
     prefix_width,
 )
-from torch import Tensor
 
 from knotwork_spaces._transformer_space import TransformerSpace
 
@@ -52,16 +47,7 @@ def _mixed(space: TransformerSpace, mixture: Mixture) -> Layout:
     ranks = space.ranks(int(space["depth"].options[-1]))
     heads: list[Heads] = [MixedHeads(mixture.at("num_heads", rank), counts) for rank in ranks]
     hidden = [mlp_width(embed, ratios, mixture.at("mlp_ratio", rank)) for rank in ranks]
-    return Layout(embed, _mixed_depth(space, mixture["depth"], ranks), [space.layer(rank) for rank in ranks], heads, hidden)
-
-
-def _mixed_depth(space: TransformerSpace, weights: Tensor, ranks: list[int]) -> Depth:
-    depths = tuple(int(o) for o in space["depth"].options)
-    if space.layer_order is None:
-        return MixedDepth(weights, depths)
-    # The weights sum to one, so a layer that every depth holds is run as it is.
-    first = [bisect_right(depths, rank) for rank in ranks]
-    return GatedDepth(tuple(None if at == 0 else weights[at:].sum() for at in first))
+    return Layout(embed, space.mixed_depth(mixture["depth"], ranks), [space.layer(rank) for rank in ranks], heads, hidden)
 
 
 def _sliced(space: TransformerSpace, sample: HardSample) -> Layout:
@@ -71,11 +57,5 @@ def _sliced(space: TransformerSpace, sample: HardSample) -> Layout:
     ranks = space.ranks(arch["depth"])
     heads: list[Heads] = [SlicedHeads(int(arch.at("num_heads", rank)), sample.factor_at("num_heads", rank)) for rank in ranks]
     hidden = [mlp_width(embed, (), arch.at("mlp_ratio", rank), sample.factor_at("mlp_ratio", rank)) for rank in ranks]
-    depth = _sliced_depth(space, arch["depth"], sample.factors.get("depth"), ranks)
+    depth = space.sliced_depth(sample.factors.get("depth"), ranks)
     return Layout(embed, depth, [space.layer(rank) for rank in ranks], heads, hidden)
-
-
-def _sliced_depth(space: TransformerSpace, count: int, factor: Tensor | None, ranks: list[int]) -> Depth:
-    if space.layer_order is None:
-        return SlicedDepth(count, factor)
-    return GatedDepth(tuple(factor if rank >= space["depth"].options[0] else None for rank in ranks))

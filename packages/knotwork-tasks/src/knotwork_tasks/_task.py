@@ -11,7 +11,12 @@ from knotwork_export import Provenance
 from knotwork_ops import Architecture
 from knotwork_search import Batch, RunFolder, Supernet
 
-_FAMILIES = {"gpt2": "knotwork_tasks.text", "vit": "knotwork_tasks.images", "toy-cell": "knotwork_tasks.images"}
+_FAMILIES = {
+    "gpt2": "knotwork_tasks.text",
+    "llama": "knotwork_tasks.text",
+    "vit": "knotwork_tasks.images",
+    "toy-cell": "knotwork_tasks.images",
+}
 
 
 class Packaging(Protocol):

@@ -6,8 +6,6 @@ has the centred input and two numbers an option for each row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any
 
 import torch
@@ -15,9 +13,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from knotwork_ops._fast._prefixes import Edges, prefix_sums, segments_of, suffix_sums
 from knotwork_ops._tables import sizes_table
-
-Edges = tuple[int, ...]
 
 
 def plain_mixed_norm(x: Tensor, shares: Tensor, weight: Tensor, bias: Tensor, prefixes: Edges, eps: float) -> Tensor:
@@ -52,10 +49,10 @@ class _MixedNorm(torch.autograd.Function):
         # Norms do not see a shift, and shifted by the smallest prefix's mean no square of a mean below can exceed its variance
         # by more than the ratio of the widths, whatever stands in the units: one pass then keeps its digits.
         x = x - x[:, : prefixes[0]].mean(-1, keepdim=True)
-        segments, sizes = _segments(prefixes), sizes_table(prefixes, x.dtype, x.device)
-        means = _prefix_sums([x[:, s].sum(-1) for s in segments]) / sizes
+        segments, sizes = segments_of(prefixes), sizes_table(prefixes, x.dtype, x.device)
+        means = prefix_sums([x[:, s].sum(-1) for s in segments]) / sizes
         squared = x.square()
-        squares = _prefix_sums([squared[:, s].sum(-1) for s in segments]) / sizes
+        squares = prefix_sums([squared[:, s].sum(-1) for s in segments]) / sizes
         inverses = (squares - means.square()).clamp_min_(0).add_(eps).rsqrt_()
         scale, shift = _scale_and_shift(means, inverses, shares)
         y = squared
@@ -69,19 +66,19 @@ class _MixedNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> Any:  # type: ignore[override]
         x, shares, weight, means, inverses = ctx.saved_tensors
-        segments, sizes = _segments(ctx.prefixes), sizes_table(ctx.prefixes, x.dtype, x.device)
+        segments, sizes = segments_of(ctx.prefixes), sizes_table(ctx.prefixes, x.dtype, x.device)
         scale, shift = _scale_and_shift(means, inverses, shares)
         product = dy * x
         dweight = None
         if ctx.needs_input_grad[2]:
             pairs = enumerate(segments)
             dweight = torch.cat([product[:, s].t() @ scale[number] - dy[:, s].t() @ shift[number] for number, s in pairs])
-        zeroth = _prefix_sums([dy[:, s] @ weight[s] for s in segments])
-        centred = _prefix_sums([product[:, s] @ weight[s] for s in segments]) - means * zeroth
+        zeroth = prefix_sums([dy[:, s] @ weight[s] for s in segments])
+        centred = prefix_sums([product[:, s] @ weight[s] for s in segments]) - means * zeroth
         scales = inverses * shares[:, None]
         slope = -inverses.square() * scales * centred / sizes
-        offset = _suffix_sums(-slope * means - scales * zeroth / sizes)
-        slope = _suffix_sums(slope)
+        offset = suffix_sums(-slope * means - scales * zeroth / sizes)
+        slope = suffix_sums(slope)
         dx, g = product, dy * weight
         for number, segment in enumerate(segments):
             torch.mul(x[:, segment], slope[number, :, None], out=dx[:, segment]).add_(offset[number, :, None])
@@ -89,25 +86,7 @@ class _MixedNorm(torch.autograd.Function):
         return dx, (inverses * centred).sum(1), dweight, dy.sum(0), None, None
 
 
-# Statistics have the shape (options, rows): those of one option are contiguous.
-
-
-def _segments(prefixes: Edges) -> list[slice]:
-    """The units that each option adds to the one before it."""
-    return [slice(start, end) for start, end in zip((0, *prefixes), prefixes, strict=False)]
-
-
-def _prefix_sums(segment_values: Sequence[Tensor]) -> Tensor:
-    """The segments' values summed over each option's prefix."""
-    return torch.stack(list(accumulate(segment_values)))
-
-
-def _suffix_sums(option_values: Tensor) -> Tensor:
-    """What each segment gets: its own option's value and those of all larger ones."""
-    return torch.stack(list(accumulate(reversed(option_values.unbind())))[::-1])
-
-
 def _scale_and_shift(means: Tensor, inverses: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
     """Of each segment: the mixture of its options' norms is ``x * scale - shift``."""
     scales = inverses * shares[:, None]
-    return _suffix_sums(scales), _suffix_sums(scales * means)
+    return suffix_sums(scales), suffix_sums(scales * means)

@@ -5,7 +5,7 @@ try:
 except ImportError as error:  # pragma: no cover - tested in an isolated environment
     raise ImportError("knotwork_spaces.gpt2 needs transformers: pip install 'knotwork-spaces[gpt]'") from error
 
-from knotwork_spaces._causal_lm import plain_metrics
+from knotwork_spaces._language import plain_metrics
 from knotwork_spaces.gpt2._cost import gpt2_cost
 from knotwork_spaces.gpt2._extract import plain_model, slice_state_dict
 from knotwork_spaces.gpt2._pretrained import load_pretrained

@@ -19,7 +19,7 @@ def load_pretrained(name_or_folder: str, settings: Mapping[str, Any]) -> Pretrai
     Raises:
         ValueError: a checkpoint that cannot be read, lacks weights or has others, is no GPT-2, or has fewer positions.
     """
-    model = load_causal_lm(GPT2LMHeadModel, name_or_folder)
+    model = load_causal_lm([GPT2LMHeadModel], name_or_folder)
     config = model.config
     block = settings.get("block_size", config.n_positions)
     if block > config.n_positions:

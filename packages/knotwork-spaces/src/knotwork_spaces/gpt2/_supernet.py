@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,8 +18,6 @@ from knotwork_ops import (
     embedding,
     head_width,
     layer_norm,
-    linear,
-    linear_cross_entropy,
     run_layers,
 )
 from torch import Tensor, nn
@@ -28,17 +26,15 @@ from transformers import GPT2LMHeadModel
 
 from knotwork_spaces._adapters import merged_state, weight_of
 from knotwork_spaces._compile import compile_layer
+from knotwork_spaces._language import LanguageModel
 from knotwork_spaces._layout import transformer_layout
 from knotwork_spaces.gpt2._cost import gpt2_cost
 from knotwork_spaces.gpt2._extract import plain_model, slice_state_dict
 from knotwork_spaces.gpt2._space import GPT2Space
 from knotwork_spaces.gpt2.modeling_per_layer_gpt2 import PerLayerGPT2LMHeadModel
 
-TEACHER = "teacher"
-"""What a batch calls the teacher's last hidden states."""
 
-
-class GPT2Supernet(nn.Module):
+class GPT2Supernet(LanguageModel, nn.Module):
     """Every architecture of a ``GPT2Space`` in one set of weights, named and shaped like the largest upstream model's.
 
     Args:
@@ -49,9 +45,8 @@ class GPT2Supernet(nn.Module):
         ValueError: an upstream model that is not what the space's largest architecture is.
     """
 
-    # Upstream's modules, whose attributes torch's types do not know.
+    # Upstream's module, whose attributes torch's types do not know.
     transformer: Any
-    lm_head: Any
     block_choices = GPT2Space.per_layer_choices
     """The choices that say, with the width that all share, how large one block is."""
     adapted_layers = ("c_attn", "c_proj", "c_fc")
@@ -71,51 +66,6 @@ class GPT2Supernet(nn.Module):
         """Compile the blocks of a mixture's pass. Single architectures stay as they are: each would be compiled anew."""
         self._compiled_block = compile_layer(self._block, *args, **kwargs)
 
-    def forward(self, batch: Mapping[str, Tensor], arch: Selection) -> Tensor:
-        """The loss, so that wrappers which call the module (data parallelism, compilation) see the whole computation."""
-        return self.loss(batch, arch)
-
-    def loss(self, batch: Mapping[str, Tensor], arch: Selection) -> Tensor:
-        """Mean next-token cross-entropy in nats, 0-dim.
-
-        Args:
-            batch: ``input_ids``: (batch, tokens); as ``teach`` returns it, the mean is that from a teacher's probabilities.
-            arch: the mixture, hard sample or architecture to run.
-        """
-        ids = batch["input_ids"]
-        x, embed = self._hidden(ids[:, :-1], arch)
-        return self._head_loss(x, batch.get(TEACHER, ids[:, 1:]), embed)
-
-    def teach(self, batch: Mapping[str, Tensor], arch: Architecture) -> tuple[Tensor, dict[str, Tensor]]:
-        """An architecture's loss, and the batch with its predictions as targets, for in-place distillation.
-
-        The batch holds what the teacher's head reads, (batch, tokens - 1, embedding), in place of the probabilities of a whole
-        vocabulary: use it before the weights change.
-        """
-        ids = batch["input_ids"]
-        x, embed = self._hidden(ids[:, :-1], arch)
-        return self._head_loss(x, ids[:, 1:], embed), {**batch, TEACHER: x.detach()}
-
-    def metrics(self, batch: Mapping[str, Tensor], arch: Selection) -> dict[str, Tensor]:
-        """What evaluation reports, each a 0-dim mean over the batch: ``loss`` in nats per token."""
-        return {"loss": self.loss(batch, arch)}
-
-    def logits(self, input_ids: Tensor, arch: Selection) -> Tensor:
-        """Next-token logits.
-
-        Args:
-            input_ids: (batch, tokens), at most ``space.block_size`` tokens.
-            arch: the mixture, hard sample or architecture to run.
-
-        Returns:
-            (batch, tokens, vocabulary).
-
-        Raises:
-            ValueError: more tokens than a block holds, or an architecture of another space.
-        """
-        x, embed = self._hidden(input_ids, arch)
-        return linear(x, self.lm_head.weight, None, inputs=embed)
-
     def cost(self, arch: Mixture | Architecture) -> dict[str, Tensor]:
         """Exact ``params`` and ``flops`` per token; expected, and differentiable, under a mixture.
 
@@ -133,18 +83,9 @@ class GPT2Supernet(nn.Module):
         """The blocks of an extracted model, in the order that they run in."""
         return model.transformer.h
 
-    def timed_input(self) -> dict[str, Tensor]:
-        """Keyword arguments of an extracted model's pass over one block of text: ``input_ids``, (1, ``block_size``)."""
-        shape = (1, self.space.block_size)
-        return {"input_ids": torch.randint(self.space.vocab_size, shape, generator=torch.Generator().manual_seed(0))}
-
-    def _head_loss(self, x: Tensor, targets: Tensor, embed: Width) -> Tensor:
-        return linear_cross_entropy(x.flatten(0, 1), self.lm_head.weight, targets.flatten(0, 1), inputs=embed)
-
-    def _hidden(self, input_ids: Tensor, arch: Selection) -> tuple[Tensor, Width]:
+    def hidden(self, input_ids: Tensor, arch: Selection) -> tuple[Tensor, Width]:
         """What the head reads, (batch, tokens, embedding), and how it uses it."""
-        if input_ids.shape[1] > self.space.block_size:
-            raise ValueError(f"{input_ids.shape[1]} tokens are more than the space's block_size {self.space.block_size}")
+        self.check_tokens(input_ids)
         layout = transformer_layout(self.space, arch)
         transformer, embed = self.transformer, layout.embed
         positions = torch.arange(input_ids.shape[1], device=input_ids.device)

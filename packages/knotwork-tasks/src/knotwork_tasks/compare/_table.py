@@ -9,7 +9,7 @@ from knotwork_tasks.compare._outcome import Outcome
 from knotwork_tasks.compare._plan import Plan
 from knotwork_tasks.compare._statistics import mean_and_error
 
-UNITS = {"gpt2": "nats per token"}
+UNITS = {"gpt2": "nats per token", "llama": "nats per token"}
 
 
 def table(outcomes: Sequence[Outcome], planned: Plan, flags: CompareFlags) -> str:

@@ -9,9 +9,9 @@ from transformers import AutoConfig
 
 from knotwork_tasks._flags import SearchFlags, parse_search_flags, search_parser
 
-FAMILIES = ("gpt2",)
+FAMILIES = ("gpt2", "llama")
 _DEFAULT_SPACE = "gpt-nano"
-_PRETRAINED_SPACES = {"gpt2": "gpt2-pretrained"}
+_PRETRAINED_SPACES = {"gpt2": "gpt2-pretrained"} | dict.fromkeys(("llama", "mistral", "qwen3"), "llama-pretrained")
 """By transformers' model type, the preset around a checkpoint."""
 DATASETS = "Hub name, .txt/.jsonl/.parquet file, folder with train.txt and validation.txt, or python-stdlib (the default)"
 

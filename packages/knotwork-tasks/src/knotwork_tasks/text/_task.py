@@ -1,4 +1,4 @@
-"""The language-model task: GPT-2 spaces on blocks of text, which leave with their tokenizer."""
+"""The language-model task: GPT-2 and Llama spaces on blocks of text, which leave with their tokenizer."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def load_packaging(run: RunFolder) -> TextPackaging:
 
 @dataclass
 class TextTask:
-    """A GPT supernet with the two parts of its training text, and its validation text in batches."""
+    """A supernet of language models with the two parts of its training text, and its validation text in batches."""
 
     supernet: Supernet
     weight_data: Any
