@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from knotwork_ops import Mixture
-from knotwork_spaces import adapted, gpt2, merged_state, vit
+from knotwork_spaces import adapted, family, merged_state
+from knotwork_spaces.llama import LlamaSpace
 from torch import Tensor
 from torch._dynamo.utils import counters
 
-from . import oracle, vit_oracle
+from . import llama_oracle, oracle, vit_oracle
 from .cells_cases import cells_supernet, tiny_cells
 from .comparison import (
     GRANULARITIES,
@@ -29,6 +30,7 @@ from .comparison import (
     token_ids,
 )
 from .family_checks import assert_extraction_copies, assert_factors_get_the_chosen_gradient
+from .llama_cases import WIDTHS, exact_norms, spread_llama, tiny_llama
 from .vit_cases import KINDS, images, net_of, tiny_vit, vit_supernet
 
 RANK = 2
@@ -51,11 +53,21 @@ def vit_naive(space: Any, state: Mapping[str, Tensor], weights: Mapping[str, Ten
     return vit_oracle.logits(state, image, option_lists(space), weights, net_of(space))
 
 
+def llama_naive(space: Any, state: Mapping[str, Tensor], weights: Mapping[str, Tensor], ids: Tensor) -> Tensor:
+    settings = llama_oracle.Settings(space.rms_norm_eps, space.rope_theta, space.model_type == "qwen3")
+    return llama_oracle.logits(state, ids, option_lists(space), weights, settings)
+
+
+def llama_supernet() -> Any:
+    return spread_llama(tiny_llama(LlamaSpace.per_layer_choices, model_type="qwen3", **WIDTHS))
+
+
 PER_LAYER = GRANULARITIES["per_layer"]
 CASES = {
     "gpt2": Case(lambda: spread_supernet(tiny_space(PER_LAYER)), token_ids, gpt2_naive, True),
     "vit": Case(lambda: vit_supernet(tiny_vit(PER_LAYER)), images, vit_naive, False),
     "vit, fixed heads": Case(lambda: vit_supernet(tiny_vit(PER_LAYER, **KINDS["fixed heads"])), images, vit_naive, False),
+    "qwen3, head widths": Case(llama_supernet, token_ids, llama_naive, False),
 }
 cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
@@ -106,11 +118,13 @@ def test_one_hot_sliced_and_the_extracted_plain_model_agree(case: Case):
     supernet = with_random_adapters(case)
     space, inputs = supernet.space, case.inputs(supernet.space)
     leaves = {name: p for name, p in supernet.named_parameters() if p.requires_grad}
-    plain_model = gpt2.plain_model if case.transposed else vit.plain_model
+    plain_model = family(space.family).plain_model
     for arch in some_architectures(space, 2):
         model, sliced = supernet.extract(arch), supernet.logits(inputs, arch)
         mixed = supernet.logits(inputs, one_hot(space, arch))
-        plain = model(inputs).logits if case.transposed else model(inputs)
+        with exact_norms():
+            plain = model(inputs)
+        plain = getattr(plain, "logits", plain)
         assert model.state_dict().keys() == plain_model(space, arch).state_dict().keys()
         assert all(p.requires_grad for p in model.parameters())
         assert_close(sliced, plain, f"sliced {arch} against upstream")

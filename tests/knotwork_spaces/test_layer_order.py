@@ -25,6 +25,8 @@ from .comparison import (
     token_ids,
 )
 from .family_checks import assert_factors_get_the_chosen_gradient
+from .llama_cases import GRANULARITIES as LLAMA_GRANULARITIES
+from .llama_cases import exact_norms, spread_llama, tiny_llama
 from .test_gpt2_naive import assert_naive_equality
 from .test_gpt2_sliced import assert_one_hot_exact
 from .vit_cases import images, spread, tiny_vit
@@ -93,6 +95,17 @@ def test_vits_are_ordered_the_same_way(granularity: str):
         plain = supernet.extract(arch)
         assert_close(supernet.logits(inputs, arch), plain(inputs), f"sliced {arch} against timm")
         assert_close(supernet.logits(inputs, one_hot(space, arch)), plain(inputs), f"one-hot {arch} against timm")
+
+
+@pytest.mark.parametrize("granularity", LLAMA_GRANULARITIES)
+def test_llamas_are_ordered_the_same_way(granularity: str):
+    space = tiny_llama(LLAMA_GRANULARITIES[granularity], depth=[1, 2, 3], layer_order=ORDER)
+    supernet, ids = spread_llama(space), token_ids(space)
+    for arch in some_architectures(space):
+        with exact_norms():
+            plain = supernet.extract(arch)(ids).logits
+        assert_close(supernet.logits(ids, arch), plain, f"sliced {arch} against upstream")
+        assert_close(supernet.logits(ids, one_hot(space, arch)), plain, f"one-hot {arch} against upstream")
 
 
 def test_a_space_keeps_its_order_in_its_description():

@@ -40,7 +40,7 @@ TABLE = {
     "autoformer-base": Promise("vit", [528, 576, 624], [14, 15, 16], [8, 9, 10], [3, 3.5, 4], BOTH, FIXED),
 }
 
-AROUND = {"gpt2-pretrained": "gpt2", "vit-pretrained": "vit"}
+AROUND = {"gpt2-pretrained": "gpt2", "vit-pretrained": "vit", "llama-pretrained": "llama"}
 """Presets of shares by family, which only a checkpoint completes: test_pretrained.py."""
 
 names = pytest.mark.parametrize("name", TABLE)
@@ -48,7 +48,7 @@ names = pytest.mark.parametrize("name", TABLE)
 
 def test_every_preset_is_in_the_table():
     # Cells have no sizes, and Llamas other ones: test_cells_space.py and test_llama_space.py have them.
-    assert preset_names() == sorted([*TABLE, *presets_of("llama"), "toy-cell", *AROUND])
+    assert preset_names() == sorted({*TABLE, *presets_of("llama"), "toy-cell", *AROUND})
 
 
 def test_presets_of_a_family():

@@ -13,9 +13,10 @@ from knotwork_export import Preprocessing, export_classifier
 from knotwork_spaces import family, load_pretrained, load_space, space_definition
 from knotwork_spaces.vit import ViTSupernet
 from safetensors.torch import load_file, save_file
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from .comparison import assert_close
+from .llama_cases import exact_norms, spread_llama, tiny_llama
 from .vit_cases import spread, tiny_vit
 
 SHARES = {"embed_dim": [0.5, 1.0], "depth": [0.5, 1.0], "num_heads": [1.0], "mlp_ratio": [0.5, 1.0]}
@@ -138,6 +139,23 @@ def test_another_kind_of_model_is_refused(tmp_path: Path):
     LlamaForCausalLM(config).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="a model of the type 'llama', not 'gpt2'"):
         load_pretrained(definition(), str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["llama", "mistral", "qwen3"])
+def test_llamas_have_the_checkpoints_own_logits(kind: str, tmp_path: Path):
+    space = tiny_llama(model_type=kind, tie_word_embeddings=kind != "mistral", rope_theta=500.0)
+    spread_llama(space).float().extract(space.largest).save_pretrained(tmp_path)
+    plain: Any = AutoModelForCausalLM.from_pretrained(tmp_path).double().eval()
+    around, checkpoint = load_pretrained(load_space("llama-pretrained"), str(tmp_path), block_size=5)
+    found: Any = around.build()
+    assert (found.model_type, found.block_size, found.rope_theta) == (kind, 5, 500.0)
+    assert around.options["embed_dim"] == [12, 18, 24]
+    supernet = family("llama").supernet(found, checkpoint.model).double().eval()
+    ids = torch.randint(13, (2, 5))
+    with exact_norms():
+        assert_close(supernet.logits(ids, found.largest), plain(ids).logits, "logits")
+    with pytest.raises(ValueError, match=r"block_size is 8, but .* takes 7 positions"):
+        load_pretrained(load_space("llama-pretrained"), str(tmp_path), block_size=8)
 
 
 def test_pickled_weights_are_not_read(gpt2: Path, tmp_path: Path):

@@ -46,8 +46,8 @@ class LlamaSpace(LayeredSpace):
 
     Raises:
         ValueError: an option that is no whole number, a head width that is odd or does not divide the largest, for ``llama`` a
-            width that a number of attention heads does not divide, a choice per layer that cannot be, a setting out of its range,
-            or as ``LayeredSpace`` does.
+            width that a number of attention heads does not divide, a choice per layer that cannot be, a setting out of its
+            range, or as ``LayeredSpace`` does.
     """
 
     model_type: str = "llama"
