@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from knotwork_ops import AdaptedWeight, SlicedWidth, Width, conv1d, joint_width, linear, prefix_width
+from knotwork_ops import AdaptedWeight, SlicedWidth, Width, conv1d, joint_width, linear, prefix_width, take_columns, take_rows
 from torch import Tensor
 
 from .comparison import DTYPES, assert_same, tensors
@@ -69,6 +69,19 @@ def test_merged_and_transposed():
     weight = AdaptedWeight(leaves["base"], leaves["up"], leaves["down"], SCALE)
     torch.testing.assert_close(weight.merged(), leaves["base"] + SCALE * leaves["up"] @ leaves["down"])
     torch.testing.assert_close(weight.t().merged(), weight.merged().t())
+
+
+def test_rows_and_columns():
+    leaves = leaves_of(6)
+    weight = AdaptedWeight(leaves["base"], leaves["up"], leaves["down"], SCALE)
+    rows, columns = take_rows(weight, lambda tensor: tensor[::2]), take_columns(weight, lambda tensor: tensor[:, 1:3])
+    assert isinstance(rows, AdaptedWeight)
+    assert isinstance(columns, AdaptedWeight)
+    torch.testing.assert_close(rows.merged(), weight.merged()[::2])
+    torch.testing.assert_close(columns.merged(), weight.merged()[:, 1:3])
+    plain = take_columns(take_rows(leaves["base"], lambda tensor: tensor[::2]), lambda tensor: tensor[:, 1:3])
+    assert isinstance(plain, Tensor)
+    assert torch.equal(plain, leaves["base"][::2, 1:3])
 
 
 @pytest.mark.parametrize("widths", MIXED.values(), ids=MIXED)

@@ -1,6 +1,6 @@
 """Choices, mixtures and weight-entangled operations. Depends on torch alone."""
 
-from knotwork_ops._adapted import AdaptedWeight, Weight
+from knotwork_ops._adapted import AdaptedWeight, Weight, take_columns, take_rows
 from knotwork_ops._architecture import Architecture, Option, Value
 from knotwork_ops._attention import (
     Heads,
@@ -75,4 +75,6 @@ __all__ = [
     "run_layers",
     "separable_conv2d",
     "sliced_kind",
+    "take_columns",
+    "take_rows",
 ]

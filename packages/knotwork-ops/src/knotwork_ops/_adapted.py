@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from knotwork_ops._profiles import MixedWidth, SlicedWidth, over_units
+from knotwork_ops._profiles import MixedWidth, over_units
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,25 +49,25 @@ def apply_weight(x: Tensor, weight: Weight, bias: Tensor | None) -> Tensor:
     return F.linear(x, weight.base, bias) + F.linear(weight.scale * F.linear(x, weight.down), weight.up)
 
 
-def cut_weight(weight: Weight, inputs: SlicedWidth | None, outputs: SlicedWidth | None) -> Weight:
-    """The sub-block that one architecture uses."""
-    if isinstance(weight, AdaptedWeight):
-        base, up, down = cut(weight.base, inputs, outputs), cut(weight.up, None, outputs), cut(weight.down, inputs, None)
-        return AdaptedWeight(base, up, down, weight.scale)
-    return cut(weight, inputs, outputs)
+def take_rows(weight: Weight, take: Callable[[Tensor], Tensor]) -> Weight:
+    """Some rows of a weight; ``take`` picks them from any tensor that has as many."""
+    if isinstance(weight, Tensor):
+        return take(weight)
+    return AdaptedWeight(take(weight.base), take(weight.up), weight.down, weight.scale)
 
 
-def cut(tensor: Tensor, inputs: SlicedWidth | None, outputs: SlicedWidth | None) -> Tensor:
-    """Some rows and columns of a tensor."""
-    tensor = tensor if outputs is None else outputs.take(tensor, 0)
-    return tensor if inputs is None else inputs.take(tensor, 1)
+def take_columns(weight: Weight, take: Callable[[Tensor], Tensor]) -> Weight:
+    """Some columns of a weight; ``take`` picks them from any tensor that has as many."""
+    if isinstance(weight, Tensor):
+        return take(weight)
+    return AdaptedWeight(take(weight.base), weight.up, take(weight.down), weight.scale)
 
 
 def masked_update(x: Tensor, weight: AdaptedWeight, inputs: MixedWidth, outputs: MixedWidth) -> Tensor:
     """What the update adds to the linear map of a mixture: ``((scale * up @ down) * M) x`` of ``linear``, both widths joint.
 
-    ``M`` is the sum of an outer product for each option, so this is a map of rank options x rank. Unlike the base's masked map
-    it builds nothing of the weight's size, nor does its backward pass.
+    ``M`` is the sum of an outer product for each option, so this goes through options x rank units. Unlike the base's masked
+    map it builds nothing of the weight's size, nor does its backward pass.
     """
     # Mixture weights may be of a higher precision, as in ``scaled``.
     columns = over_units(inputs.profile, inputs.edges).to(weight.down.dtype)

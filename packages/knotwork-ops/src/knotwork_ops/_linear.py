@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from knotwork_ops._adapted import Weight, apply_weight, cut_weight, masked_update
+from knotwork_ops._adapted import Weight, apply_weight, masked_update, take_columns, take_rows
 from knotwork_ops._fast._masked_linear import masked_linear
 from knotwork_ops._profiles import MixedWidth, SlicedWidth, Width, full_precision, product, scaled
 
@@ -54,9 +56,11 @@ def _mixed(x: Tensor, weight: Weight, bias: Tensor | None, inputs: MixedWidth | 
 
 
 def _sliced(x: Tensor, weight: Weight, bias: Tensor | None, inputs: SlicedWidth | None, outputs: SlicedWidth | None) -> Tensor:
-    weight = cut_weight(weight, inputs, outputs)
     if outputs is not None:
+        weight = take_rows(weight, partial(outputs.take, dim=0))
         bias = None if bias is None else outputs.take(bias, 0)
+    if inputs is not None:
+        weight = take_columns(weight, partial(inputs.take, dim=1))
     if inputs is None or outputs is None:
         x = x if inputs is None else scaled(x, inputs.scale)
         y = apply_weight(x, weight, bias)

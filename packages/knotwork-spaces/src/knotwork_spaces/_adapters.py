@@ -6,7 +6,6 @@ sub-block of W with the same rows of B and columns of A.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
@@ -69,20 +68,6 @@ def weight_of(layer: Any) -> Weight:
     up, down, scale = layer.lora_B[ADAPTER].weight, layer.lora_A[ADAPTER].weight, layer.scaling[ADAPTER]
     # Conv1D stores its weight transposed, peft its two factors never.
     return AdaptedWeight(weight, down.t(), up.t(), scale) if layer.fan_in_fan_out else AdaptedWeight(weight, up, down, scale)
-
-
-def rows_of(weight: Weight, take: Callable[[Tensor], Tensor]) -> Weight:
-    """Some rows of a weight, as ``take`` picks them of (rows, any) tensors."""
-    if isinstance(weight, Tensor):
-        return take(weight)
-    return AdaptedWeight(take(weight.base), take(weight.up), weight.down, weight.scale)
-
-
-def columns_of(weight: Weight, take: Callable[[Tensor], Tensor]) -> Weight:
-    """Some columns of a weight, as ``take`` picks them of (any, columns) tensors."""
-    if isinstance(weight, Tensor):
-        return take(weight)
-    return AdaptedWeight(take(weight.base), weight.up, take(weight.down), weight.scale)
 
 
 @torch.no_grad()

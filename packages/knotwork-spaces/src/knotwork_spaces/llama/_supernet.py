@@ -15,11 +15,13 @@ from knotwork_ops import (
     linear,
     rms_norm,
     run_layers,
+    take_columns,
+    take_rows,
 )
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from knotwork_spaces._adapters import columns_of, merged_state, rows_of, weight_of
+from knotwork_spaces._adapters import merged_state, weight_of
 from knotwork_spaces._compile import compile_layer
 from knotwork_spaces._language import LanguageModel
 from knotwork_spaces.llama._attention import HeadNorms, Rotation, grouped_attention, rotation
@@ -100,11 +102,11 @@ class LlamaSupernet(LanguageModel, nn.Module):
         attn, mlp, eps, units = block.self_attn, block.mlp, self.space.rms_norm_eps, heads.units
         norms = HeadNorms(attn.q_norm.weight, attn.k_norm.weight, eps) if self.space.model_type == "qwen3" else None
         y = rms_norm(x, block.input_layernorm.weight, embed, eps)
-        q = linear(y, rows_of(weight_of(attn.q_proj), units.queries), None, inputs=embed)
-        k = linear(y, rows_of(weight_of(attn.k_proj), units.keys), None, inputs=embed)
-        v = linear(y, rows_of(weight_of(attn.v_proj), units.values), None, inputs=embed)
+        q = linear(y, take_rows(weight_of(attn.q_proj), units.queries), None, inputs=embed)
+        k = linear(y, take_rows(weight_of(attn.k_proj), units.keys), None, inputs=embed)
+        v = linear(y, take_rows(weight_of(attn.v_proj), units.values), None, inputs=embed)
         y = grouped_attention(q, k, v, heads, rotations, norms)
-        x = x + linear(y, columns_of(weight_of(attn.o_proj), units.outputs), None, outputs=embed)
+        x = x + linear(y, take_columns(weight_of(attn.o_proj), units.outputs), None, outputs=embed)
         y = rms_norm(x, block.post_attention_layernorm.weight, embed, eps)
         gate = F.silu(linear(y, weight_of(mlp.gate_proj), None, inputs=embed, outputs=hidden))
         y = gate * linear(y, weight_of(mlp.up_proj), None, inputs=embed, outputs=hidden)
