@@ -129,7 +129,7 @@ VALUES = st.none() | st.booleans() | st.integers(-9, 10**9) | st.floats() | st.t
 SETTINGS = ("model_type", "vocab_size", "max_position_embeddings", "rope_theta", "tie_word_embeddings", "eos_token_id")
 
 
-@settings(max_examples=100, derandomize=True, deadline=None)
+@settings(max_examples=50, derandomize=True, deadline=None)
 @given(changes=st.dictionaries(st.sampled_from([*FILE, *SETTINGS, "else"]), VALUES, max_size=3))
 def test_any_definition_gives_a_space_or_a_value_error(changes: dict):
     try:
