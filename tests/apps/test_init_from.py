@@ -68,8 +68,8 @@ def test_it_goes_on_without_the_checkpoint(search_gpt: Main, checkpoint: Path, t
     ("change", "message"),
     [
         (["--init-from", "no/such/folder"], "no/such/folder"),
-        (["--space", "gpt-nano"], "the largest option of 'embed_dim' is 128, but the checkpoint has 16"),
-        (["--block-size", "17"], "block_size is 17, but"),
+        (["--space", "gpt-nano"], "block_size is 128, but"),
+        (["--space", "gpt-nano", "--block-size", "16"], "the largest option of 'embed_dim' is 128, but the checkpoint has 16"),
         (["--order", "luck"], "unknown order 'luck'"),
         (["--tokenizer", "train:400"], "vocab_size 260 is smaller than the tokenizer's"),
     ],

@@ -30,7 +30,11 @@ def definition(kind: str = "gpt2", **changes: Any) -> Any:
 @pytest.fixture(scope="module")
 def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=31, n_positions=12, n_embd=24, n_layer=3, n_head=2, n_inner=48))
+    model = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=31, bos_token_id=None, eos_token_id=None, n_positions=12, n_embd=24, n_layer=3, n_head=2, n_inner=48
+        )
+    )
     spread(model)
     folder = tmp_path_factory.mktemp("checkpoint") / "gpt2"
     model.save_pretrained(folder)
@@ -39,7 +43,7 @@ def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    space = tiny_vit(num_classes=3, num_heads=[1, 2])
+    space = tiny_vit(num_classes=3, num_heads=[1, 2], mlp_ratio=[1, 4])
     torch.manual_seed(0)
     supernet = ViTSupernet(space).eval()
     spread(supernet)
@@ -121,7 +125,7 @@ def test_a_shorter_block_keeps_the_first_positions(gpt2: Path):
     [
         (lambda w: w.pop("transformer.h.1.ln_1.weight"), "missing weights: transformer.h.1.ln_1.weight"),
         (lambda w: w.update({"transformer.extra": torch.zeros(3)}), "unexpected weights: transformer.extra"),
-        (lambda w: w.update({"transformer.wte.weight": torch.zeros(30, 24)}), "transformer.wte.weight"),
+        (lambda w: w.update({"transformer.wte.weight": torch.zeros(30, 24)}), "mismatched weights: transformer.wte.weight"),
     ],
     ids=["missing", "unexpected", "misshapen"],
 )
@@ -189,7 +193,7 @@ def test_the_largest_vit_has_the_checkpoints_own_logits(vit: Path):
     supernet = family("vit").supernet(space, checkpoint.model).double().eval()
     images = torch.randn(2, 3, 6, 6, dtype=torch.float64)
     assert_close(supernet.logits(images, space.largest), plain(images), "logits")
-    assert around.options == {"embed_dim": [12, 24], "depth": [2, 3], "num_heads": [2], "mlp_ratio": [1.5, 3]}
+    assert around.options == {"embed_dim": [12, 24], "depth": [2, 3], "num_heads": [2], "mlp_ratio": [2, 4]}
     assert checkpoint.preparation["crop_pct"] == 0.9
     assert tuple(checkpoint.preparation["mean"]) == (0.1, 0.2, 0.3)
 

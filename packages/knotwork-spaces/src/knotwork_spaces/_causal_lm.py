@@ -24,13 +24,13 @@ def load_causal_lm(model_classes: Sequence[Any], name_or_folder: str) -> Any:
         known = {model_class.config_class.model_type: model_class for model_class in model_classes}
         if kind not in known:
             raise ValueError(f"it is a model of the type {kind!r}, not {' or '.join(map(repr, known))}")
-        model, loading = known[kind].from_pretrained(
-            name_or_folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
-        )
+        options = {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
+        # Misshapen weights are listed below; transformers would name them in its log alone.
+        model, loading = known[kind].from_pretrained(name_or_folder, ignore_mismatched_sizes=True, **options)
     except Exception as error:  # the Hub's client, the network, safetensors and transformers have their own
         raise ValueError(f"no checkpoint could be loaded from {name_or_folder!r}: {error}") from error
     for what in ("missing", "unexpected", "mismatched"):
-        names = sorted(map(str, loading[f"{what}_keys"]))
+        names = sorted(str(key if isinstance(key, str) else key[0]) for key in loading[f"{what}_keys"])
         if names:
             raise ValueError(f"the checkpoint {name_or_folder!r} has {what} weights: {', '.join(names)}")
     return model

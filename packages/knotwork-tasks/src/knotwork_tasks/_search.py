@@ -70,7 +70,7 @@ def search(flags: FlagsT, prepare: Callable[[FlagsT, RunFolder, Accelerator], Ta
     limit = settings.limits.get(LATENCY)
     items = flags.batch_size * flags.gradient_accumulation * accelerator.num_processes
     recorder = Recorder(run.metrics, flags.max_steps, accelerator, unit=task.unit, units_per_step=items * task.units_per_item)
-    if flags.lora_rank is not None and getattr(flags, "init_from", None) is None:
+    if flags.lora_rank is not None and flags.init_from is None:
         recorder.message("--lora-rank without --init-from: adapters are trained on random weights, which stay as they are")
     latency = None if limit is None else LatencyBudget(task.supernet, limit, accelerator, recorder)
     data = SearchData(task.weight_data, task.architecture_data)
