@@ -148,7 +148,7 @@ class Recorder:
 
     def _describe(self) -> str:
         latest = self._latest
-        parts = [f"loss {latest.get('weight loss', math.nan):.3f}"]
+        parts = [f"loss {latest['weight loss']:.3f}"] if latest.get("weight loss") is not None else []
         throughput = latest.get(f"weight {self.unit}_per_second")
         if throughput:
             parts.append(f"{throughput:,.0f} {self.unit}/s")
