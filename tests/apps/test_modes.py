@@ -55,7 +55,6 @@ def test_compiled(search_gpt: Main, tiny: list[str], tmp_path: Path):
     assert losses(tmp_path / "compiled") == pytest.approx(losses(tmp_path / "plain"), abs=1e-3)
 
 
-@pytest.mark.slow
 def test_two_processes_are_one_with_twice_the_batch(search_gpt: Main, tiny: list[str], tmp_path: Path):
     # At its default rate Adam moves the alphas of so short a run by whole units, and rounding errors with them.
     tiny = [*tiny, "--arch-learning-rate", "0.01"]
