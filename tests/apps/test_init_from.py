@@ -6,6 +6,7 @@ import json
 import shutil
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -35,20 +36,9 @@ def flags(checkpoint: Path, text: Path, run: Path) -> list[str]:
     return [word for name, value in given.items() for word in (f"--{name}", str(value))] + ["--finetune-steps", "0"]
 
 
-def test_a_search_from_a_checkpoint(search_gpt: Main, checkpoint: Path, text_file: Path, tmp_path: Path):
-    run = tmp_path / "run"
-    assert search_gpt(flags(checkpoint, text_file, run)) == 0
-    config, space = (yaml.safe_load((run / name).read_text()) for name in ("config.yaml", "space.json"))
-    assert (config["space"], config["tokenizer"], config["order"]) == ("gpt2-pretrained", str(checkpoint), "taylor")
-    assert space["choices"]["embed_dim"]["options"] == [8, 12, 16]
-    assert sorted(space["layer_order"]) == [0, 1, 2]
-    model = AutoModelForCausalLM.from_pretrained(run / "model")
-    found = json.loads((run / "architecture.json").read_text())
-    assert type(model) is GPT2LMHeadModel
-    assert sum(p.numel() for p in model.parameters()) == found["cost"]["params"]
-
-
-def test_it_goes_on_without_the_checkpoint(search_gpt: Main, checkpoint: Path, text_file: Path, tmp_path: Path, monkeypatch):
+def test_a_search_from_a_checkpoint_goes_on_without_it(
+    search_gpt: Main, checkpoint: Path, text_file: Path, tmp_path: Path, monkeypatch
+):
     copy, run = tmp_path / "copy", tmp_path / "run"
     shutil.copytree(checkpoint, copy)
 
@@ -61,7 +51,14 @@ def test_it_goes_on_without_the_checkpoint(search_gpt: Main, checkpoint: Path, t
     monkeypatch.undo()
     shutil.rmtree(copy)
     assert search_gpt(["--output-dir", str(run), "--resume"]) == 0
-    assert (run / "report.html").exists()
+    config, space = (yaml.safe_load((run / name).read_text()) for name in ("config.yaml", "space.json"))
+    assert (config["space"], config["tokenizer"], config["order"]) == ("gpt2-pretrained", str(copy), "taylor")
+    assert space["choices"]["embed_dim"]["options"] == [8, 12, 16]
+    assert sorted(space["layer_order"]) == [0, 1, 2]
+    model: Any = AutoModelForCausalLM.from_pretrained(run / "model")
+    found = json.loads((run / "architecture.json").read_text())
+    assert type(model) is GPT2LMHeadModel
+    assert sum(p.numel() for p in model.parameters()) == found["cost"]["params"]
 
 
 @pytest.mark.parametrize(
@@ -96,10 +93,10 @@ def test_a_vit_from_a_checkpoint(search_vit: Main, tmp_path: Path):
     """Of other images and classes: timm adapts it, and its own preprocessing stays."""
     folder, run = tmp_path / "vit", tmp_path / "run"
     sizes = {"img_size": 8, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2, "mlp_ratio": 2.0, "in_chans": 1}
-    model = timm.create_model("vit_tiny_patch16_224", num_classes=4, **sizes)
+    model: Any = timm.create_model("vit_tiny_patch16_224", num_classes=4, **sizes)
     preparation = {"input_size": (1, 8, 8), "mean": (0.25,), "std": (0.75,), "crop_pct": 0.9}
     model.pretrained_cfg = {**model.pretrained_cfg, **preparation}
-    timm.models.save_for_hf(model, folder, model_args=sizes, safe_serialization=True)
+    timm.models.save_for_hf(model, str(folder), model_args=sizes, safe_serialization=True)
     given = {"init-from": folder, "output-dir": run, "max-steps": 4, "batch-size": 8, "candidates": 2, "finetune-steps": 0}
     assert search_vit([word for name, value in given.items() for word in (f"--{name}", str(value))]) == 0
     exported = json.loads((run / "model" / "config.json").read_text())["pretrained_cfg"]

@@ -112,7 +112,8 @@ def test_a_space_keeps_its_order_in_its_description():
     space = tiny_space(layer_order=[1, 2, 0])
     assert space.layer_order == (1, 2, 0)
     assert space_from_dict(space.as_dict()) == space
-    assert space_from_dict(tiny_space().as_dict()).layer_order is None
+    assert space_from_dict(tiny_space().as_dict()) == tiny_space()
+    assert tiny_space().layer_order is None
 
 
 @pytest.mark.parametrize("order", [(0, 1), (0, 1, 1), (1, 2, 3), "012", 3, (0, 1, 2.0), (True, 1, 2)])
