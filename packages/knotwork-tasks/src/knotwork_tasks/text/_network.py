@@ -6,11 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from knotwork_spaces.gpt2 import PerLayerGPT2LMHeadModel
+from knotwork_spaces.llama import PerLayerLlamaForCausalLM, PerLayerMistralForCausalLM, PerLayerQwen3ForCausalLM
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from knotwork_tasks._saved import read_json
 
-_OWN: tuple[Any, ...] = (PerLayerGPT2LMHeadModel,)
+_OWN: tuple[Any, ...] = (
+    PerLayerGPT2LMHeadModel,
+    PerLayerLlamaForCausalLM,
+    PerLayerMistralForCausalLM,
+    PerLayerQwen3ForCausalLM,
+)
 """Classes whose code travels with a model. It is installed here, so the folder's copy need not be trusted."""
 
 
