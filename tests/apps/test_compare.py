@@ -124,6 +124,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.slow
 def test_a_failing_cell_tells_why(tmp_path):
     folder = CompareFolder(tmp_path / "out", {})
     cell: dict[str, Any] = {"kind": "train", "result": str(tmp_path / "out/cells/one.json"), "run": str(tmp_path / "no-run")}

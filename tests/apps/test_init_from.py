@@ -89,6 +89,7 @@ def test_shares_need_a_checkpoint(search_gpt: Main, text_file: Path, tmp_path: P
     assert "name one with --init-from" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_vit_from_a_checkpoint(search_vit: Main, tmp_path: Path):
     """Of other images and classes: timm adapts it, and its own preprocessing stays."""
     folder, run = tmp_path / "vit", tmp_path / "run"

@@ -39,6 +39,7 @@ def test_bf16_stays_close_to_float32(search_gpt: Main, tiny: list[str], plain: P
     assert losses(tmp_path / "run") == pytest.approx(losses(plain), abs=0.05)
 
 
+@pytest.mark.slow
 def test_gradient_accumulation_doubles_the_batch(search_gpt: Main, tiny: list[str], tmp_path: Path):
     # The first loss is of the untrained net on the same blocks, in one batch or in two halves.
     whole, halves = tmp_path / "whole", tmp_path / "halves"

@@ -49,7 +49,7 @@ def test_the_model_is_loaded_by_transformers(finished: Path):
     assert tokenizer.decode(tokenizer("the cat")["input_ids"]) == "the cat"
 
 
-@pytest.mark.parametrize("strategy", ["darts-2nd", "spos-re"])
+@pytest.mark.parametrize("strategy", [pytest.param("darts-2nd", marks=pytest.mark.slow), "spos-re"])
 def test_strategies_of_both_kinds_meet_and_use_a_budget(search_gpt: Main, tiny: list[str], tmp_path: Path, strategy: str):
     run = tmp_path / "run"
     assert search_gpt([*tiny, "--output-dir", str(run), "--strategy", strategy]) == 0
@@ -58,6 +58,7 @@ def test_strategies_of_both_kinds_meet_and_use_a_budget(search_gpt: Main, tiny: 
     assert outcome["strategy"] == strategy
 
 
+@pytest.mark.slow
 def test_budgets_of_flops_and_of_both_are_met(search_gpt: Main, tiny: list[str], finished: Path, tmp_path: Path):
     rows = json.loads((finished / "architecture.json").read_text())["comparison"]
     edges = {row["name"]: row["cost"] for row in rows}
@@ -72,6 +73,7 @@ def test_budgets_of_flops_and_of_both_are_met(search_gpt: Main, tiny: list[str],
         assert 0.85 <= max(shares) <= 1
 
 
+@pytest.mark.slow
 def test_options_of_the_strategy_are_kept(search_gpt: Main, tiny: list[str], tmp_path: Path):
     flags = ["--output-dir", str(tmp_path / "run"), "--strategy", "gdas", "--strategy-options", "{tau_end: 1}"]
     assert search_gpt([*tiny, *flags]) == 0

@@ -90,7 +90,7 @@ def test_digits_leave_as_a_stock_timm_model(search_vit: Main, tiny_vit: list[str
     assert wrapped.config.id2label[7] == "7"
 
 
-@pytest.mark.parametrize("strategy", ["gdas", "sandwich-re"])
+@pytest.mark.parametrize("strategy", ["gdas", pytest.param("sandwich-re", marks=pytest.mark.slow)])
 def test_strategies_of_both_kinds_search_images(
     search_vit: Main, tiny_vit: list[str], images: Path, tmp_path: Path, strategy: str
 ):
@@ -100,6 +100,7 @@ def test_strategies_of_both_kinds_search_images(
     assert outcome["cost"]["params"] <= outcome["budget"]["params"]
 
 
+@pytest.mark.slow
 def test_a_timm_model_as_the_base(search_vit: Main, tiny_vit: list[str], images: Path, tmp_path: Path):
     run = tmp_path / "run"
     base = "vit_little_patch16_reg1_gap_256"
@@ -109,6 +110,7 @@ def test_a_timm_model_as_the_base(search_vit: Main, tiny_vit: list[str], images:
     assert timm.create_model(f"local-dir:{run / 'model'}", pretrained=True).num_reg_tokens == 1
 
 
+@pytest.mark.slow
 def test_a_config_repeats_a_run(search_vit: Main, tiny_vit: list[str], images: Path, tmp_path: Path):
     first, second = tmp_path / "first", tmp_path / "second"
     flags = ["--dataset", str(images), "--augment", "timm", "--seed", "3"]
@@ -193,6 +195,7 @@ def test_bad_input(search_vit: Main, tiny_vit: list[str], tmp_path: Path, capsys
     assert not run.exists()
 
 
+@pytest.mark.slow
 def test_a_broken_image_is_skipped_and_counted(search_vit: Main, tiny_vit: list[str], tmp_path: Path, capsys):
     data = _folder(tmp_path / "data", {"cat": 20, "dog": 20})
     (data / "train" / "cat" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")

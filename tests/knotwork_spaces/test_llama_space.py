@@ -140,8 +140,8 @@ def test_any_definition_gives_a_space_or_a_value_error(changes: dict):
 
 
 def test_presets():
-    assert presets_of("llama") == ["llama-nano", "smollm2-135m"]
-    nano, smol = (load_space(name) for name in presets_of("llama"))
+    assert presets_of("llama") == ["llama-nano", "llama-pretrained", "smollm2-135m"]
+    nano, smol = load_space("llama-nano"), load_space("smollm2-135m")
     assert nano.options == {
         "embed_dim": [64, 96, 128],
         "depth": [2, 3, 4],

@@ -74,12 +74,12 @@ def test_presets_are_what_they_promise(name: str):
     assert {"max_steps", "batch_size", "learning_rate"} <= set(definition.recipe)
 
 
-@pytest.mark.parametrize("name", presets_of("gpt2"))
+@pytest.mark.parametrize("name", sorted({*presets_of("gpt2")} - {*AROUND}))
 def test_presets_of_language_models_name_a_tokenizer(name: str):
     assert "tokenizer" in load_space(name).recipe
 
 
-@pytest.mark.parametrize("name", presets_of("vit"))
+@pytest.mark.parametrize("name", sorted({*presets_of("vit")} - {*AROUND}))
 def test_presets_of_image_models_take_the_datas_sizes(name: str):
     definition = load_space(name)
     space: Any = definition.build(image_size=32, patch_size=4, channels=1, num_classes=10)

@@ -84,10 +84,7 @@ def search_parser(program: str, description: str, families: Sequence[str], defau
     add("--output-dir", type=str, required=True, help="the run's folder")
     presets = [preset for family in families for preset in presets_of(family)]
     add("--space", type=str | None, help=f"{', '.join(presets)} or a YAML file; {default_space} by default")
-    add("--init-from", type=str | None, help="checkpoint to start from, a folder or a name on the Hub: the largest "
-        "architecture, of which the space may give shares; FAMILY-pretrained is then the default space")  # fmt: skip
-    add("--order", type=str, default="taylor", help="score that orders a checkpoint's units, so that smaller nets inherit "
-        f"what matters: {', '.join(SCORES)}, or none")  # fmt: skip
+    _add_checkpoint_flags(parser)
     add("--strategy", type=str, default=_DEFAULTS.strategy, help=", ".join(STRATEGIES))
     add("--strategy-options", type=dict[str, float], default={}, help="what else the strategy takes: {distance: 0.001, "
         "shrink: 2} of drnas, {entropy: 0.1} of darts, {tau_start: 10, tau_end: 0.1} of gdas")  # fmt: skip
@@ -103,8 +100,6 @@ def search_parser(program: str, description: str, families: Sequence[str], defau
     )
     add("--learning-rate", type=float | None, help="peak learning rate of the weights")
     add("--arch-learning-rate", type=float | None, help="of the alphas; by default it scales with the number of steps")
-    add("--lora-rank", type=int | None, help="train low-rank adapters of this rank on the linear maps, in place of all "
-        "weights, so that a supernet to fine-tune takes little more memory than they; merged in what is exported")  # fmt: skip
     add("--max-params", type=float | Literal["halfway", "none"], default="halfway", help="hard upper limit of the parameters; "
         "halfway between the smallest and the largest architecture by default; none for no limit")  # fmt: skip
     add("--max-flops", type=float | None, help="hard upper limit of a forward pass' FLOPs, per token or image; without "
@@ -132,6 +127,16 @@ def search_parser(program: str, description: str, families: Sequence[str], defau
     add("--push-to-hub", type=str | None, help="USER/NAME to publish the model as")
     add("--report-to", type=str, default="none", help="none, tensorboard, wandb or trackio")
     return parser
+
+
+def _add_checkpoint_flags(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--init-from", type=str | None, help="checkpoint to start from, a folder or a name on the Hub: the largest "
+        "architecture, of which the space may give shares; FAMILY-pretrained is then the default space")  # fmt: skip
+    add("--order", type=str, default="taylor", help="score that orders a checkpoint's units, so that smaller nets inherit "
+        f"what matters: {', '.join(SCORES)}, or none")  # fmt: skip
+    add("--lora-rank", type=int | None, help="train low-rank adapters of this rank on the linear maps, in place of all "
+        "weights, so that a supernet to fine-tune takes little more memory than they; merged in what is exported")  # fmt: skip
 
 
 FlagsT = TypeVar("FlagsT", bound=SearchFlags)
