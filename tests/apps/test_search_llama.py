@@ -28,6 +28,7 @@ recipe: {tokenizer: "train:260", max_steps: 6, batch_size: 4, learning_rate: 0.0
 
 
 @pytest.mark.slow
+@pytest.mark.verified
 def test_a_run_on_a_llama_space(search_gpt: Main, text_file: Path, tmp_path: Path):
     (tmp_path / "space.yaml").write_text(SPACE)
     run = tmp_path / "run"

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from .conftest import Main
-from .trained import drop_record, files, losses, results, unverified, validation
+from .trained import drop_record, files, losses, results, validation
 
 PER_LAYER = {"embed_dim": 16, "depth": 2, "num_heads": [1, 2], "mlp_ratio": [2, 1]}
 
@@ -70,6 +70,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> Path:
     return folder
 
 
+@pytest.mark.verified
 def test_inherited_weights_are_trained_with_a_teacher(train_gpt: Main, run: Path, teacher: Path, tmp_path: Path):
     """A per-layer model of a run: all settings from the run, no code trusted, verified alone, the card told anew."""
     out, before = tmp_path / "out", files(run)
@@ -96,9 +97,8 @@ def test_inherited_weights_are_trained_with_a_teacher(train_gpt: Main, run: Path
     assert all(stored[name].equal(tensor) for name, tensor in model.state_dict().items() if name in stored)
 
 
-def test_before_is_what_the_search_measured(train_gpt: Main, run: Path, tmp_path: Path, monkeypatch):
+def test_before_is_what_the_search_measured(train_gpt: Main, run: Path, tmp_path: Path):
     """From the folder or from the supernet's checkpoint, the same inherited weights; from scratch, the same drawn ones."""
-    unverified(monkeypatch)
     figures = {}
     for init in ("inherit", "scratch"):
         for model in ("model", "architecture.json"):
@@ -131,7 +131,6 @@ def test_scratch_is_drawn_by_the_seed(run: Path):
 def test_a_resumed_training_ends_as_if_it_had_not_been_stopped(
     train_gpt: Main, run: Path, teacher: Path, tmp_path: Path, monkeypatch
 ):
-    unverified(monkeypatch)
     monkeypatch.setattr("knotwork_tasks.training._train.TrainSettings", partial(TrainSettings, checkpoint_every=2))
     out = tmp_path / "out"
     flags = ["--model", str(run / "model"), "--output-dir", str(out), "--teacher", str(teacher), "--steps", "4"]
@@ -148,9 +147,7 @@ def test_a_resumed_training_ends_as_if_it_had_not_been_stopped(
     assert files(out) == again
 
 
-def test_any_language_model_that_transformers_loads(
-    train_gpt: Main, text_file: Path, tokenizer: Any, tmp_path: Path, monkeypatch
-):
+def test_any_language_model_that_transformers_loads(train_gpt: Main, text_file: Path, tokenizer: Any, tmp_path: Path):
     """A plain Llama in half precision that nothing is known of: trained in float32, written as it came."""
     folder, out = tmp_path / "llama", tmp_path / "out"
     config = LlamaConfig(
@@ -169,14 +166,12 @@ def test_any_language_model_that_transformers_loads(
     assert results(out / "model")["loss"][1] == f"{last['loss']:.6g}"
     assert AutoTokenizer.from_pretrained(out / "model").get_vocab() == tokenizer.get_vocab()
     # The figure is of the rounded weights that were written.
-    unverified(monkeypatch)
     measured = tmp_path / "measured"
     assert train_gpt(["--model", str(out / "model"), "--output-dir", str(measured), *flags, "--steps", "1"]) == 0
     assert validation(measured)[0]["loss"] == last["loss"]
 
 
-def test_half_precision_and_accumulation_run(train_gpt: Main, run: Path, tmp_path: Path, monkeypatch):
-    unverified(monkeypatch)
+def test_half_precision_and_accumulation_run(train_gpt: Main, run: Path, tmp_path: Path):
     flags = ["--model", str(run / "model"), "--output-dir", str(tmp_path / "out"), "--steps", "2"]
     assert train_gpt([*flags, "--gradient-accumulation", "2"]) == 0
     assert len(losses(tmp_path / "out")) == 2

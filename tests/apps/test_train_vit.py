@@ -21,7 +21,7 @@ from knotwork_tasks.images._train_task import _renormalisation
 from safetensors.torch import load_file, save_file
 
 from .conftest import Main
-from .trained import drop_record, files, losses, results, unverified, validation
+from .trained import drop_record, files, losses, results, validation
 
 DIGITS = tuple("0123456789")
 PER_LAYER = {"embed_dim": 16, "depth": 2, "num_heads": [1, 2], "mlp_ratio": [2, 1]}
@@ -78,6 +78,7 @@ def in_precision(folder: Path, dtype: torch.dtype) -> None:
     save_file({name: tensor.to(dtype) for name, tensor in weights.items()}, folder / "model.safetensors")
 
 
+@pytest.mark.verified
 def test_inherited_weights_are_trained_with_a_teacher(train_vit: Main, run: Path, tmp_path: Path):
     """A per-layer model of a run, all settings from the run, with a plain teacher that normalises images otherwise."""
     out, before, teacher = tmp_path / "out", files(run), plain_vit(tmp_path / "teacher")
@@ -102,9 +103,8 @@ def test_inherited_weights_are_trained_with_a_teacher(train_vit: Main, run: Path
     assert all(stored[name].equal(tensor) for name, tensor in model.state_dict().items())
 
 
-def test_from_an_architecture_file(train_vit: Main, run: Path, tmp_path: Path, monkeypatch):
+def test_from_an_architecture_file(train_vit: Main, run: Path, tmp_path: Path):
     """The supernet's weights are those of the exported folder; the space's own ones are drawn for a training from scratch."""
-    unverified(monkeypatch)
     figures = {}
     for init, model in (("inherit", "model"), ("inherit", "architecture.json"), ("scratch", "architecture.json")):
         out = tmp_path / f"{init}-{model}"
@@ -127,7 +127,6 @@ def test_scratch_is_drawn_by_the_seed(run: Path):
 
 
 def test_a_resumed_training_ends_as_if_it_had_not_been_stopped(train_vit: Main, run: Path, tmp_path: Path, monkeypatch):
-    unverified(monkeypatch)
     monkeypatch.setattr("knotwork_tasks.training._train.TrainSettings", partial(TrainSettings, checkpoint_every=2))
     out = tmp_path / "out"
     flags = ["--model", str(run / "model"), "--output-dir", str(out), "--augment", "timm", "--steps", "4"]
@@ -141,7 +140,7 @@ def test_a_resumed_training_ends_as_if_it_had_not_been_stopped(train_vit: Main, 
     assert len(losses(out)) == 4
 
 
-def test_a_plain_timm_folder_that_names_no_classes(train_vit: Main, tmp_path: Path, monkeypatch):
+def test_a_plain_timm_folder_that_names_no_classes(train_vit: Main, tmp_path: Path):
     """As timm's own ``save_for_hf`` writes it, in half precision: the classes' names come from the data."""
     folder, out = plain_vit(tmp_path / "plain"), tmp_path / "out"
     config = json.loads((folder / "config.json").read_text())
@@ -149,7 +148,6 @@ def test_a_plain_timm_folder_that_names_no_classes(train_vit: Main, tmp_path: Pa
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "README.md").unlink()
     in_precision(folder, torch.bfloat16)
-    unverified(monkeypatch)
     flags = ["--steps", "20", "--learning-rate", "0.01", "--augment", "none"]
     assert train_vit(["--model", str(folder), "--output-dir", str(out), *flags]) == 0
     first, last = validation(out)

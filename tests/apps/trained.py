@@ -1,12 +1,10 @@
-"""What the tests of both training apps look at: figures, cards, and runs without the slow verification."""
+"""What the tests of both training apps look at: figures, cards and files."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 
 def validation(run: Path) -> list[dict[str, Any]]:
@@ -32,11 +30,6 @@ def results(folder: Path) -> dict[str, list[str]]:
 def files(folder: Path) -> dict[str, bytes]:
     """Every file's content."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def unverified(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the fresh process out, where it is not what is tested: it takes seconds."""
-    monkeypatch.setattr("knotwork_export._export.compare", lambda *_: None)
 
 
 def drop_record(run: Path) -> None:
