@@ -52,7 +52,7 @@ def test_the_model_is_loaded_by_transformers(finished: Path):
 @pytest.mark.parametrize("strategy", [pytest.param("darts-2nd", marks=pytest.mark.slow), "spos-re"])
 def test_strategies_of_both_kinds_meet_and_use_a_budget(search_gpt: Main, tiny: list[str], tmp_path: Path, strategy: str):
     run = tmp_path / "run"
-    assert search_gpt([*tiny, "--output-dir", str(run), "--strategy", strategy]) == 0
+    assert search_gpt([*tiny, "--output-dir", str(run), "--strategy", strategy, "--evaluations", "8"]) == 0
     outcome = json.loads((run / "architecture.json").read_text())
     assert 0.85 * outcome["budget"]["params"] <= outcome["cost"]["params"] <= outcome["budget"]["params"]
     assert outcome["strategy"] == strategy
