@@ -50,7 +50,8 @@ def run(tmp_path_factory: pytest.TempPathFactory, text_file: Path, tokenizer: An
         supernet = GPT2Supernet(space).eval()
     architecture = space.architecture(PER_LAYER)
     config = {"dataset": str(text_file), "batch_size": 4, "learning_rate": 0.01, "max_steps": 12, "block_size": None}
-    folder.create(config, space.as_dict())
+    with folder.create(config, space.as_dict()):
+        pass
     tokenizer.save_pretrained(folder.tokenizer)
     save_checkpoint(folder.checkpoints, 1, {f"supernet.{n}": p for n, p in supernet.named_parameters()}, {"step": 1})
     folder.write_architecture({"space": space.as_dict(), "architecture": architecture.as_dict(), "strategy": "drnas"})

@@ -48,7 +48,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         supernet = ViTSupernet(space).eval()
     architecture = space.architecture(PER_LAYER)
     config = {"dataset": "digits", "batch_size": 32, "learning_rate": 0.01, "max_steps": 12, "augment": "none"}
-    folder.create(config, space.as_dict())
+    with folder.create(config, space.as_dict()):
+        pass
     (folder.path / "preprocessing.json").write_text(json.dumps(asdict(PREPROCESSING)))
     save_checkpoint(folder.checkpoints, 1, {f"supernet.{n}": p for n, p in supernet.named_parameters()}, {"step": 1})
     folder.write_architecture({"space": space.as_dict(), "architecture": architecture.as_dict(), "strategy": "drnas"})

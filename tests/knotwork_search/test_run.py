@@ -13,7 +13,8 @@ def test_create_writes_configuration_and_space(tmp_path):
     run = RunFolder(tmp_path / "deep" / "run")
     run.check_free()
     assert not run.path.exists()
-    run.create(CONFIG, {"width": [2, 4]})
+    with run.create(CONFIG, {"width": [2, 4]}):
+        assert not run.config.exists()
     assert run.read_config() == CONFIG
     assert list(run.read_config()) == list(CONFIG)  # in the order of the settings
     assert json.loads(run.space.read_text()) == {"width": [2, 4]}
@@ -26,9 +27,23 @@ def test_create_writes_configuration_and_space(tmp_path):
 def test_a_folder_that_holds_a_run_is_not_free(tmp_path):
     run = RunFolder(tmp_path)
     run.check_free()  # an empty folder is
-    run.create({}, {})
+    with run.create({}, {}):
+        pass
     with pytest.raises(ValueError, match=re.escape(f"{tmp_path} already holds a run: give --resume")):
         run.check_free()
+
+
+def test_what_a_kill_leaves_of_a_beginning_is_begun_anew(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.create({"seed": 1}, {"width": [2]}).__enter__()
+    (run.path / "checkpoints").mkdir()
+    with pytest.raises(ValueError, match="holds no run to resume"):
+        run.check_resumable()
+    run.check_free()
+    with run.create({"seed": 2}):
+        pass
+    assert [path.name for path in run.path.iterdir()] == ["config.yaml"]
+    assert run.read_config() == {"seed": 2}
 
 
 def test_a_folder_that_holds_anything_is_not_free(tmp_path):

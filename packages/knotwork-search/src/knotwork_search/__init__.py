@@ -9,7 +9,9 @@ from knotwork_search._discretise import Candidate, likeliest, shortlist
 from knotwork_search._evaluate import evaluate, evaluate_alone
 from knotwork_search._files import write_atomically
 from knotwork_search._front import front_csv, nondominated
+from knotwork_search._interruption import Interruption, RunInterrupted
 from knotwork_search._loop import Search, SearchData, SearchResult
+from knotwork_search._non_finite import DivergedError
 from knotwork_search._outcome import comparison, comparison_table, outcome_record, versions
 from knotwork_search._plan import expected_flops, planned_steps
 from knotwork_search._processes import shared
@@ -33,11 +35,14 @@ __all__ = [
     "Budget",
     "BudgetError",
     "Candidate",
+    "DivergedError",
+    "Interruption",
     "LatencyTable",
     "LatencyVerdict",
     "Ranked",
     "Recorder",
     "RunFolder",
+    "RunInterrupted",
     "Search",
     "SearchData",
     "SearchResult",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from knotwork_search._files import sync_folder, write_atomically
 
 KEPT = 2
 FROZEN = "frozen.safetensors"
+TENSORS = "tensors.safetensors"
 
 
 def save_checkpoint(
@@ -40,8 +42,9 @@ def save_checkpoint(
     for stale in (partial, target):
         shutil.rmtree(stale, ignore_errors=True)
     partial.mkdir()
-    _write(tensors, partial / "tensors.safetensors")
-    write_atomically(partial / "state.json", json.dumps(dict(state), indent=1))
+    _write(tensors, partial / TENSORS)
+    stamped = {**state, "digest": _digest(partial / TENSORS)}
+    write_atomically(partial / "state.json", json.dumps(stamped, indent=1))
     partial.rename(target)
     sync_folder(folder)
     for old in checkpoints(folder)[:-KEPT]:
@@ -60,8 +63,14 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*") if path.is_dir())
 
 
-def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_checkpoint(
+    folder: Path, notify: Callable[[str], None] = lambda message: None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The newest checkpoint that can be read: its tensors, those frozen among them, and its state.
+
+    Args:
+        folder: the run's ``checkpoints`` folder.
+        notify: told which newer ones cannot be read, and why.
 
     Raises:
         ValueError: there is none, or the frozen tensors cannot be read; the message names what is broken.
@@ -73,12 +82,28 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     broken = []
     for path in reversed(checkpoints(folder)):
         try:
-            state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-            return frozen | load_file(path / "tensors.safetensors"), state
-        except (OSError, ValueError, SafetensorError) as error:
+            tensors, state = _read(path)
+        except (OSError, ValueError, RecursionError, SafetensorError) as error:
             broken.append(f"{path.name} ({error})")
+            continue
+        if broken:
+            notify(f"cannot be read: {'; '.join(broken)}; the checkpoint before, {path.name}, is used")
+        return frozen | tensors, state
     reason = f": these cannot be read: {'; '.join(broken)}" if broken else ""
     raise ValueError(f"no checkpoint to resume from in {folder}{reason}")
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    if not isinstance(state, dict) or state.pop("digest", None) != _digest(path / TENSORS):
+        raise ValueError(f"{TENSORS} is not what state.json was written for")
+    return load_file(path / TENSORS), state
+
+
+def _digest(path: Path) -> str:
+    """Safetensors notices a file that is cut short, but not one whose numbers have changed."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def optimiser_tensors(prefix: str, optimiser: Any) -> dict[str, Tensor]:

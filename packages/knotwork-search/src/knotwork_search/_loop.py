@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from knotwork_ops import Architecture, Mixture, Selection
 from rich.console import Console
+from torch import Tensor
 
 from knotwork_search._alphas import entropy, initial_alphas
 from knotwork_search._batches import batches, fixed_batches
@@ -20,15 +21,18 @@ from knotwork_search._black_box import BlackBox, study_name
 from knotwork_search._budget import Budget, costs
 from knotwork_search._checkpoint import load_checkpoint, load_optimiser, optimiser_tensors, save_checkpoint
 from knotwork_search._compute import CountedSupernet, PassFlops
+from knotwork_search._diagnosis import origin
 from knotwork_search._discretise import shortlist
 from knotwork_search._evaluate import evaluate
 from knotwork_search._front import LOSS, check_objectives, nondominated
+from knotwork_search._interruption import Interruption
+from knotwork_search._non_finite import NonFiniteSteps
 from knotwork_search._optimisers import architecture_optimiser, cosine, set_learning_rate, weight_optimiser
 from knotwork_search._profile import StepProfile
 from knotwork_search._protocols import Batch, Supernet
 from knotwork_search._recorder import Recorder
 from knotwork_search._run import RunFolder
-from knotwork_search._sampling import draw_architecture, most_likely, seeded, uniform_mixture
+from knotwork_search._sampling import draw_architecture, extremes, most_likely, seeded, uniform_mixture
 from knotwork_search._select import Ranked, choose, finetuned
 from knotwork_search._settings import SearchSettings
 from knotwork_search._sweep import sweep
@@ -81,6 +85,7 @@ class Search:
         recorder: for metrics and progress; a silent one when None.
         profile: of some of the steps, or None.
         storage: URL of the database that holds the study of a two-stage strategy; SQLite in the run's folder when None.
+        stop: what may ask the search to stop between two steps; nothing does when None.
 
     Raises:
         ValueError: an unknown strategy, or a budget below the smallest architecture.
@@ -97,6 +102,7 @@ class Search:
         recorder: Recorder | None = None,
         profile: StepProfile | None = None,
         storage: str | None = None,
+        stop: Interruption | None = None,
     ) -> None:
         self.supernet, self.data, self.settings, self.run_folder, self.profile = supernet, data, settings, run, profile
         self.storage = f"sqlite:///{run.study}" if storage is None and run is not None else storage
@@ -109,6 +115,7 @@ class Search:
         check_objectives(settings.pareto, costs(supernet, supernet.space.smallest))
         self.recorder = recorder or Recorder(None, settings.max_steps, self.accelerator, console=Console(quiet=True))
         device = self.accelerator.device
+        self.stop, self.non_finite = stop or Interruption(), NonFiniteSteps(device, self.recorder.message)
         supernet.to(device)
         self.alphas = initial_alphas(supernet.space, settings.seed, device=device)
         self._counted: Any = CountedSupernet(supernet, fixed_batches(data.weight, 1, 1, device)[0], mixtures=self._mixes())
@@ -127,25 +134,32 @@ class Search:
         return self.choose()
 
     def train(self) -> None:
-        """Take the steps that are left, saving checkpoints on the way."""
+        """Take the steps that are left, saving checkpoints on the way.
+
+        Raises:
+            RunInterrupted: it was asked to stop, and has saved a checkpoint.
+            DivergedError: step after step the loss was not a finite number.
+        """
         settings = self.settings
         weight_stream, architecture_stream = self._streams()
         self.supernet.train(True)
-        with closing(self.profile) if self.profile else nullcontext():
+        with closing(self.profile) if self.profile else nullcontext(), self.stop.held():
             while self.step < settings.max_steps:
                 step, searching = self.step, self.strategy.single_stage and self.step >= self.fair_steps
                 profiled = self.profile.around("search" if searching else "training") if self.profile else nullcontext()
                 with profiled, seeded("step", settings.seed, step):
                     held_out = self._take(architecture_stream) if searching else []
                     data = self._take(weight_stream)
-                    if searching:
-                        self._architecture_step(step, held_out, data)
-                    self._weight_step(step, data)
+                    losses = [self._architecture_step(step, held_out, data)] if searching else []
+                    losses.append(self._weight_step(step, data))
                 self.step += 1
+                self.non_finite.note(step, *losses)
                 if searching and settings.incumbent_every and self.step % settings.incumbent_every == 0:
                     self._note_incumbent()
-                if self.step % settings.checkpoint_every == 0 or self.step == settings.max_steps:
+                self.non_finite.stop_if_diverged(self.step, partial(self._origin, step, data))
+                if self.step == settings.max_steps or self._checkpoint_is_due():
                     self.save()
+                self.stop.stop_if_asked(self.accelerator, self.save)
         self.recorder.flush()
 
     def choose(self) -> SearchResult:
@@ -195,6 +209,7 @@ class Search:
             "flops": self.flops,
             "multipliers": {name: float(value) for name, value in self.budget.multipliers.items()},
             "scaler": None if scaler is None else scaler.state_dict(),
+            "skipped": self.non_finite.total,
         }
         save_checkpoint(self.run_folder.checkpoints, self.step, tensors, state, frozen)
 
@@ -205,7 +220,7 @@ class Search:
             ValueError: there is none, or it does not fit this search.
         """
         assert self.run_folder is not None
-        tensors, state = load_checkpoint(self.run_folder.checkpoints)
+        tensors, state = load_checkpoint(self.run_folder.checkpoints, self.recorder.message)
         owned = {f"supernet.{name}": tensor for name, tensor in self.supernet.named_parameters()}
         owned |= {f"alphas.{name}": tensor for name, tensor in self.alphas.items()}
         with torch.no_grad():
@@ -218,7 +233,8 @@ class Search:
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step, self.budget.multipliers = int(state["step"]), dict(state["multipliers"])
-        self._counted.flops = float(state.get("flops", 0.0)) / self.accelerator.num_processes
+        self._counted.flops = float(state["flops"]) / self.accelerator.num_processes
+        self.non_finite.total = int(state["skipped"])
         self.recorder.resume_at(self.step)
 
     @cached_property
@@ -287,7 +303,7 @@ class Search:
     def _take(self, stream: Iterator[Batch]) -> list[Batch]:
         return [next(stream) for _ in range(self.settings.gradient_accumulation)]
 
-    def _architecture_step(self, step: int, data: list[Batch], weight_data: list[Batch]) -> None:
+    def _architecture_step(self, step: int, data: list[Batch], weight_data: list[Batch]) -> Tensor:
         loss, cost = architecture_update(
             self._counted,
             data,
@@ -312,14 +328,25 @@ class Search:
         self.recorder.record(step, "architecture", values)
         if step % 10 == 0:
             self.recorder.likeliest(str(most_likely(probabilities)))
+        return loss
 
-    def _weight_step(self, step: int, data: list[Batch]) -> None:
+    def _weight_step(self, step: int, data: list[Batch]) -> Tensor:
         rate = self._rate(step)
         set_learning_rate(self.weight_optimiser, rate)
         selections = self.weight_selections(step)
         common = self.weight_optimiser, self.settings.clip, self.accelerator
         loss = weight_update(self._counted, data, selections, *common, distils=self.strategy.distils)
         self.recorder.record(step, "weight", {"loss": loss, "learning_rate": rate, "flops": self.flops})
+        return loss
+
+    def _checkpoint_is_due(self) -> bool:
+        return self.step % self.settings.checkpoint_every == 0 and self.non_finite.in_order()
+
+    def _origin(self, step: int, data: list[Batch]) -> str:
+        """Where in the weights' forward pass of a step numbers cease to be finite."""
+        with seeded("step", self.settings.seed, step):
+            arch = self.weight_selections(step)[0]
+        return origin(self.supernet, data[0], lambda: self.supernet.loss(data[0], arch))
 
     def _rate(self, step: int) -> float:
         """The weights' learning rate."""
@@ -330,8 +357,7 @@ class Search:
         """What the weights are trained on: fairly drawn single architectures first, then mixtures and likely ones in turn."""
         space = self.supernet.space
         if step < self.fair_steps:
-            fair = (space.largest, space.smallest)
-            return [fair[step % 4] if step % 4 < 2 else draw_architecture(uniform_mixture(space))]
+            return [extremes(space)[step % 4] if step % 4 < 2 else draw_architecture(uniform_mixture(space))]
         if self.strategy.single_stage and step % 2:
             return [draw_architecture(self.probabilities())]
         with torch.no_grad():

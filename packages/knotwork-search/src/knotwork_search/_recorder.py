@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ class Recorder:
         unit: what throughput counts, such as ``tokens``.
         units_per_step: how many of them a weight step processes, over all processes.
         console: where to show; the standard error stream by default.
+        timed: whether records tell the throughput, which no two runs share.
     """
 
     def __init__(
@@ -44,8 +46,9 @@ class Recorder:
         unit: str = "items",
         units_per_step: float = 1,
         console: Console | None = None,
+        timed: bool = True,
     ) -> None:
-        self.accelerator = accelerator
+        self.accelerator, self.timed = accelerator, timed
         self.console = console or Console(stderr=True)
         self.unit, self.units_per_step = unit, units_per_step
         self._path = path if accelerator.is_main_process else None
@@ -57,6 +60,7 @@ class Recorder:
         self._task = self._bar.add_task("", total=max_steps)
         self._last_line, self._shown = 0.0, 0
         self._last_step, self._last_time = -1, time.perf_counter()
+        self._first: tuple[int, float] | None = None
 
     def __enter__(self) -> Recorder:
         if self._bar.live.console.is_terminal:
@@ -94,7 +98,7 @@ class Recorder:
         lines = []
         for record in self._waiting:
             plain = {key: _plain(value) for key, value in record.items() if key != "time"}
-            if record["split"] == "weight":
+            if record["split"] == "weight" and self.timed:
                 plain[f"{self.unit}_per_second"] = self._throughput(record["step"], record["time"])
             if self.accelerator.trackers:
                 flat = {f"{plain['split']}/{key}": value for key, value in plain.items() if isinstance(value, int | float)}
@@ -103,8 +107,9 @@ class Recorder:
             lines.append(json.dumps(plain) + "\n")
         self._waiting.clear()
         if self._path is not None and lines:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.writelines(lines)
+            # In one write, so that a kill hardly ever leaves a part of a line; readers pass over one.
+            with self._path.open("ab", buffering=0) as file:
+                file.write("".join(lines).encode())
         self._show()
 
     def likeliest(self, text: str) -> None:
@@ -144,7 +149,15 @@ class Recorder:
         due = now - self._last_line > PLAIN_LINE_EVERY or step == self._max_steps
         if not self.console.is_terminal and due and step != self._shown:
             self._last_line, self._shown = now, step
-            self.message(f"step {step}/{self._max_steps}  {description}")
+            self.message(f"step {step}/{self._max_steps}  {description}{self._time_left(step, now)}")
+        self._first = self._first or (step, now)
+
+    def _time_left(self, step: int, now: float) -> str:
+        """What the steps that are left take at the pace so far."""
+        if self._first is None or not self._first[0] < step < self._max_steps:
+            return ""
+        seconds = (now - self._first[1]) / (step - self._first[0]) * (self._max_steps - step)
+        return f"  {timedelta(seconds=round(seconds))} left"
 
     def _describe(self) -> str:
         latest = self._latest

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +34,14 @@ class RunFolder:
         self.model = self.path / "model"
         self.tokenizer = self.path / "tokenizer"
         self.report = self.path / "report.html"
+        self._begun = self.path / ".begun"
 
     def check_free(self) -> None:
-        """Raise ValueError when the folder holds a run already, or anything else."""
+        """Raise ValueError when the folder holds a run already, or anything else but what a kill left of one's beginning."""
         if self.config.exists():
             raise ValueError(f"{self.path} already holds a run: give --resume to go on with it, or another output folder")
+        if self._begun.exists():
+            return
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise ValueError(f"{self.path} exists and is not an empty folder: give another output folder")
 
@@ -45,12 +50,25 @@ class RunFolder:
         if not self.config.exists():
             raise ValueError(f"{self.path} holds no run to resume: it has no config.yaml")
 
-    def create(self, config: Mapping[str, Any], space: Mapping[str, Any] | None = None) -> None:
-        """Make the folder and write its configuration and, of a search, its space."""
+    @contextmanager
+    def create(self, config: Mapping[str, Any], space: Mapping[str, Any] | None = None) -> Iterator[None]:
+        """Make the folder and write its configuration and, of a search, its space.
+
+        The ``with`` block writes what else a run begins with, its first checkpoint above all. The configuration comes after it,
+        and makes the folder a run's: one that is killed before is begun anew, one that is killed after can be resumed.
+        """
+        for left in list(self.path.iterdir()) if self._begun.exists() else []:
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
         self.path.mkdir(parents=True, exist_ok=True)
+        self._begun.touch()
         if space is not None:
             write_atomically(self.space, json.dumps(dict(space), indent=2) + "\n")
+        yield
         write_atomically(self.config, yaml.safe_dump(dict(config), sort_keys=False))
+        self._begun.unlink()
 
     def read_config(self) -> dict[str, Any]:
         """The settings the run was started with.

@@ -57,6 +57,24 @@ def draw_architecture(probabilities: Mixture) -> Architecture:
     return architecture_at(probabilities.space, chosen)
 
 
+def extremes(space: SearchSpace) -> tuple[Architecture, Architecture]:
+    """The largest and the smallest architecture, each with options drawn uniformly where a choice is among names.
+
+    Numbers nest, so that what trains the ends trains what lies between. Names, such as those of operations, do not: to train
+    the first and the last more than the others would favour them, whatever they are worth.
+    """
+
+    def with_kinds(end: Architecture) -> Architecture:
+        values: dict[str, Any] = end.as_dict()
+        for choice in space:
+            if isinstance(choice.options[0], str):
+                drawn = torch.randint(len(choice.options), (len(values[choice.name]) if choice.per_layer else 1,)).tolist()
+                values[choice.name] = [choice.options[i] for i in drawn] if choice.per_layer else choice.options[drawn[0]]
+        return space.architecture(values)
+
+    return with_kinds(space.largest), with_kinds(space.smallest)
+
+
 def uniform_mixture(space: SearchSpace) -> Mixture:
     """Equal weight on every option."""
     return Mixture(space, {c.name: torch.full(c.shape, 1 / len(c.options)) for c in space})

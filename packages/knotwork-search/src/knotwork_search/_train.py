@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -13,13 +14,17 @@ from torch import Tensor, nn
 
 from knotwork_search._batches import batches
 from knotwork_search._checkpoint import load_checkpoint, load_optimiser, optimiser_tensors, save_checkpoint
+from knotwork_search._diagnosis import origin
 from knotwork_search._evaluate import Metrics
 from knotwork_search._gradients import average_gradients
+from knotwork_search._interruption import Interruption
+from knotwork_search._non_finite import NonFiniteSteps
 from knotwork_search._optimisers import cosine, set_learning_rate, weight_optimiser
 from knotwork_search._protocols import Batch
 from knotwork_search._recorder import Recorder
 from knotwork_search._sampling import seeded
 from knotwork_search._settings import TrainSettings
+from knotwork_search._training import over_processes, step_where_finite
 
 
 class Training:
@@ -36,6 +41,7 @@ class Training:
         accelerator: devices, precision and processes.
         checkpoints: folder for checkpoints, or None to keep none.
         recorder: for metrics and progress; a silent one when None.
+        stop: what may ask the training to stop between two steps; nothing does when None.
     """
 
     def __init__(
@@ -48,10 +54,12 @@ class Training:
         *,
         checkpoints: Path | None = None,
         recorder: Recorder | None = None,
+        stop: Interruption | None = None,
     ) -> None:
         self.model, self.loss, self.data, self.settings, self.accelerator = model, loss, data, settings, accelerator
         self.checkpoints = checkpoints
         self.recorder = recorder or Recorder(None, settings.steps, accelerator, console=Console(quiet=True))
+        self.stop, self.non_finite = stop or Interruption(), NonFiniteSteps(accelerator.device, self.recorder.message)
         self.step = 0
         model.to(accelerator.device)
         optimiser = weight_optimiser(
@@ -60,17 +68,26 @@ class Training:
         self.optimiser: Any = accelerator.prepare_optimizer(optimiser)
 
     def run(self) -> None:
-        """Take the steps that are left, saving checkpoints on the way."""
+        """Take the steps that are left, saving checkpoints on the way.
+
+        Raises:
+            RunInterrupted: it was asked to stop, and has saved a checkpoint.
+            DivergedError: step after step the loss was not a finite number.
+        """
         settings = self.settings
         position = self.step * settings.gradient_accumulation
         stream = batches(self.data, settings.batch_size, self.accelerator, seed=settings.seed, position=position)
         self.model.train(True)
-        while self.step < settings.steps:
-            with seeded("training", settings.seed, self.step):
-                self._take_step(stream)
-            self.step += 1
-            if self.step % settings.checkpoint_every == 0 or self.step == settings.steps:
-                self.save()
+        with self.stop.held():
+            while self.step < settings.steps:
+                data = [next(stream) for _ in range(settings.gradient_accumulation)]
+                with seeded("training", settings.seed, self.step):
+                    self.non_finite.note(self.step, self._take_step(data))
+                self.step += 1
+                self.non_finite.stop_if_diverged(self.step, partial(self._origin, data))
+                if self.step == settings.steps or self._checkpoint_is_due():
+                    self.save()
+                self.stop.stop_if_asked(self.accelerator, self.save)
         self.recorder.flush()
 
     def save(self) -> None:
@@ -81,6 +98,7 @@ class Training:
         tensors = {**self._owned(), **optimiser_tensors("optimiser", self.optimiser)}
         scaler = self.accelerator.scaler
         state = {"step": self.step, "scaler": None if scaler is None else scaler.state_dict()}
+        state["skipped"] = self.non_finite.total
         save_checkpoint(self.checkpoints, self.step, tensors, state)
 
     def load(self) -> None:
@@ -90,7 +108,7 @@ class Training:
             ValueError: there is none, or it is of another model.
         """
         assert self.checkpoints is not None
-        tensors, state = load_checkpoint(self.checkpoints)
+        tensors, state = load_checkpoint(self.checkpoints, self.recorder.message)
         with torch.no_grad():
             for name, tensor in self._owned().items():
                 if name not in tensors or tensors[name].shape != tensor.shape:
@@ -99,28 +117,34 @@ class Training:
         load_optimiser("optimiser", self.optimiser, tensors)
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        self.step = int(state["step"])
+        self.step, self.non_finite.total = int(state["step"]), int(state["skipped"])
         self.recorder.resume_at(self.step)
 
-    def _take_step(self, stream: Iterator[Batch]) -> None:
+    def _take_step(self, data: Sequence[Batch]) -> Tensor:
+        """One step on the mean loss of some batches; the loss, not a number where the step was skipped."""
         settings, accelerator = self.settings, self.accelerator
         warmup = max(1, round(settings.steps * settings.warmup_share))
         rate = settings.learning_rate * cosine(self.step, settings.steps, warmup, floor=0.0)
         set_learning_rate(self.optimiser, rate)
         total = torch.zeros((), device=accelerator.device)
-        for _ in range(settings.gradient_accumulation):
+        for batch in data:
             with accelerator.autocast():
-                loss = self.loss(next(stream)) / settings.gradient_accumulation
+                loss = self.loss(batch) / len(data)
             accelerator.backward(loss)
             total += loss.detach()
         parameters = list(self.model.parameters())
         average_gradients(parameters, accelerator)
-        accelerator.clip_grad_norm_(parameters, settings.clip)
-        self.optimiser.step()
-        self.optimiser.zero_grad()
-        if accelerator.num_processes > 1:
-            total = cast(Tensor, accelerator.reduce(total, reduction="mean"))
+        norm = accelerator.clip_grad_norm_(parameters, settings.clip)
+        total = step_where_finite(self.optimiser, over_processes(total, accelerator), norm, accelerator)
         self.recorder.record(self.step, "weight", {"loss": total, "learning_rate": rate})
+        return total
+
+    def _checkpoint_is_due(self) -> bool:
+        return self.step % self.settings.checkpoint_every == 0 and self.non_finite.in_order()
+
+    def _origin(self, data: Sequence[Batch]) -> str:
+        """Where in the forward pass of a step numbers cease to be finite."""
+        return origin(self.model, data[0], lambda: self.loss(data[0]))
 
     def _owned(self) -> dict[str, Tensor]:
         """What training changes, tied parameters once: parameters, and the buffers that belong to the state."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from typing import Any, Protocol
 
+import torch
 from accelerate import Accelerator
+from accelerate.utils import set_seed
 from knotwork_search import RunFolder
 
 
@@ -18,19 +21,39 @@ class AcceleratorFlags(Protocol):
     @property
     def report_to(self) -> str: ...
 
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def deterministic(self) -> bool: ...
+
     def as_config(self) -> dict[str, Any]: ...
 
 
 def open_accelerator(flags: AcceleratorFlags, run: RunFolder) -> Accelerator:
-    """Devices, precision and trackers.
+    """Devices, precision and the seed of everything.
 
     Raises:
-        ValueError: a tracker that is not installed.
+        ValueError: a tracker that is not installed, or several processes were asked for and did not come to be.
     """
-    trackers = None if flags.report_to == "none" else flags.report_to
-    if trackers and find_spec(trackers) is None:
-        raise ValueError(f"--report-to {trackers} needs the package {trackers}, which is not installed")
-    accelerator = Accelerator(mixed_precision=flags.mixed_precision, log_with=trackers, project_dir=str(run.path))
-    if trackers:
-        accelerator.init_trackers("knotwork", config={k: v for k, v in flags.as_config().items() if v is not None})
+    tracker = None if flags.report_to == "none" else flags.report_to
+    if tracker and find_spec(tracker) is None:
+        raise ValueError(f"--report-to {tracker} needs the package {tracker}, which is not installed")
+    if flags.deterministic:
+        # Products on CUDA are deterministic with a fixed workspace, which is read when CUDA starts.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    accelerator = Accelerator(mixed_precision=flags.mixed_precision, log_with=tracker, project_dir=str(run.path))
+    if accelerator.num_processes == 1 and "MASTER_PORT" in os.environ and "WORLD_SIZE" not in os.environ:
+        raise ValueError(
+            "accelerate launch was asked for several processes, but on CPUs it starts them through MPI alone "
+            "(--mpirun_hostfile): start them with torchrun --nproc-per-node N, and ACCELERATE_USE_CPU=true"
+        )
+    set_seed(flags.seed)
+    torch.use_deterministic_algorithms(flags.deterministic)
     return accelerator
+
+
+def start_trackers(flags: AcceleratorFlags, accelerator: Accelerator) -> None:
+    """Open the tracker that ``--report-to`` names, once the run's folder is there."""
+    if flags.report_to != "none":
+        accelerator.init_trackers("knotwork", config={k: v for k, v in flags.as_config().items() if v is not None})

@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 from jsonargparse import ArgumentError
 from knotwork_export import ExportError
-from knotwork_search import BudgetError
+from knotwork_search import BudgetError, DivergedError, RunInterrupted
 
 
 def run_command(program: str, command: Callable[[], None]) -> int:
-    """Run an app's command. Returns its exit code: 0, 1 for an export that fails its verification or a model that is
-    measured over its budget, 2 for bad input.
+    """Run an app's command. Returns its exit code: 0, also when its time is over; 1 for an export that fails its
+    verification, a model that is measured over its budget, or a loss that is not a finite number any more; 2 for bad input;
+    130 or 143 when it was interrupted or terminated.
 
     Args:
         program: the app's name, for its error line.
@@ -20,12 +21,15 @@ def run_command(program: str, command: Callable[[], None]) -> int:
     """
     try:
         command()
-    except (ExportError, BudgetError) as error:
+    except (ExportError, BudgetError, DivergedError) as error:
         return _fail(program, error, 1)
     except (ArgumentError, ValueError, OSError) as error:
         return _fail(program, error, 2)
+    except RunInterrupted as interruption:
+        print(f"{program}: {interruption}", file=sys.stderr)
+        return interruption.exit_code
     except KeyboardInterrupt:
-        return _fail(program, "interrupted: give --resume to go on from the last checkpoint", 130)
+        return _fail(program, "interrupted", 130)
     return 0
 
 

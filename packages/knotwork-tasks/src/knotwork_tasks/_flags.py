@@ -12,9 +12,10 @@ from knotwork_spaces import load_space, presets_of
 from knotwork_spaces.ordering import SCORES
 
 from knotwork_tasks._parsing import check_choices, parse, resumed
+from knotwork_tasks._run_flags import RunFlags, add_run_flags
 
 _DEFAULTS = SearchSettings()
-_NOT_REPEATED = ("output_dir", "resume", "push_to_hub", "profile", "storage")
+_NOT_REPEATED = ("output_dir", "resume", "push_to_hub", "profile", "storage", "max_time")
 _CHOICES: dict[str, tuple[str | None, ...]] = {
     "strategy": tuple(STRATEGIES),
     "granularity": (None, "uniform", "per-layer"),
@@ -25,7 +26,7 @@ _CHOICES: dict[str, tuple[str | None, ...]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchFlags:
+class SearchFlags(RunFlags):
     """Every setting of a run that does not depend on the kind of data; what the space's recipe suggests is filled in.
 
     A task adds its own flags in a subclass.
@@ -123,6 +124,7 @@ def search_parser(program: str, description: str, families: Sequence[str], defau
     add("--mixed-precision", type=str, default="no", help="no, bf16 or fp16")
     add("--compile", action="store_true", help="compile what a mixture of the supernet runs, with torch.compile")
     add("--profile", action="store_true", help="trace some steps with torch's profiler, and say where their time goes")
+    add_run_flags(parser)
     add("--resume", action="store_true", help="go on with the run in the output folder, with its own settings")
     add("--push-to-hub", type=str | None, help="USER/NAME to publish the model as")
     add("--report-to", type=str, default="none", help="none, tensorboard, wandb or trackio")

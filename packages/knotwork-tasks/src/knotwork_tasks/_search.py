@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
 from knotwork_export import Provenance, push_to_hub
 from knotwork_search import (
     LATENCY,
+    Interruption,
     LatencyVerdict,
     Recorder,
     RunFolder,
@@ -31,7 +31,7 @@ from knotwork_search import (
 from knotwork_search.report import write_report
 from rich.console import Console
 
-from knotwork_tasks._accelerator import open_accelerator
+from knotwork_tasks._accelerator import open_accelerator, start_trackers
 from knotwork_tasks._flags import SearchFlags
 from knotwork_tasks._latency import LatencyBudget
 from knotwork_tasks._task import Task
@@ -55,46 +55,68 @@ def search(flags: FlagsT, prepare: Callable[[FlagsT, RunFolder, Accelerator], Ta
         ValueError, OSError: for what the user can mend.
         ExportError: the exported folder is not the model.
         BudgetError: the found model is measured over its latency budget. The run's folder is complete.
+        DivergedError: step after step the loss was not a finite number.
+        RunInterrupted: it was asked to stop; what is done is kept.
     """
     run = RunFolder(flags.output_dir)
     if not flags.resume:
         run.check_free()
     elif run.architecture.exists():
+        if not run.report.exists():
+            write_report(run.path)
         print(f"{run.path} is finished: see {run.report}")
         return
-    accelerator = open_accelerator(flags, run)
-    set_seed(flags.seed)
-    task = prepare(flags, run, accelerator)
-    space: Any = task.supernet.space
-    settings = search_settings(flags, task.supernet)
-    limit = settings.limits.get(LATENCY)
-    items = flags.batch_size * flags.gradient_accumulation * accelerator.num_processes
-    recorder = Recorder(run.metrics, flags.max_steps, accelerator, unit=task.unit, units_per_step=items * task.units_per_item)
-    if flags.lora_rank is not None and flags.init_from is None:
-        recorder.message("--lora-rank without --init-from: adapters are trained on random weights, which stay as they are")
-    latency = None if limit is None else LatencyBudget(task.supernet, limit, accelerator, recorder)
-    data = SearchData(task.weight_data, task.architecture_data)
-    profile = StepProfile(run.path, recorder.message) if flags.profile and accelerator.is_main_process else None
-    own: dict[str, Any] = {"accelerator": accelerator, "run": run, "recorder": recorder, "profile": profile}
-    searching = Search(task.supernet, data, settings, storage=flags.storage, **own)
-    if flags.resume:
-        searching.load()
-    elif accelerator.is_main_process:
-        run.create(flags.as_config(), space.as_dict())
-        task.packaging.save(run)
-    with recorder:
-        result = searching.run()
-    rows = comparison(task.supernet, result.architecture, task.validation, accelerator, task.complete)
-    recorder.record(flags.max_steps, "validation", rows[0]["metrics"])
-    recorder.flush()
-    verdict = None
-    if accelerator.is_main_process:
+    with Interruption(flags.max_seconds) as stop:
+        accelerator = open_accelerator(flags, run)
+        task = prepare(flags, run, accelerator)
+        settings = search_settings(flags, task.supernet)
+        recorder = _recorder(flags, run, task, accelerator)
+        limit = settings.limits.get(LATENCY)
+        latency = None if limit is None else LatencyBudget(task.supernet, limit, accelerator, recorder)
+        searching = _searching(flags, run, task, settings, recorder, stop)
+        with recorder:
+            result = searching.run()
+        rows = comparison(task.supernet, result.architecture, task.validation, accelerator, task.complete)
+        recorder.record(flags.max_steps, "validation", rows[0]["metrics"])
+        recorder.flush()
+        space, verdict = task.supernet.space, None
         record = outcome_record(space.as_dict(), result, settings, rows, PACKAGES)
-        verdict = None if latency is None else latency.verdict(result.architecture)
+        if accelerator.is_main_process:
+            verdict = None if latency is None else latency.verdict(result.architecture)
+            _export(flags, run, task, result, record, verdict)
+    if accelerator.is_main_process:
         _finish(flags, run, task, result, record, verdict)
     accelerator.end_training()
     if verdict is not None:
         verdict.require_met()
+
+
+def _recorder(flags: SearchFlags, run: RunFolder, task: Task, accelerator: Accelerator) -> Recorder:
+    items = flags.batch_size * flags.gradient_accumulation * accelerator.num_processes
+    units = {"unit": task.unit, "units_per_step": items * task.units_per_item}
+    recorder = Recorder(run.metrics, flags.max_steps, accelerator, timed=not flags.deterministic, **units)
+    if flags.lora_rank is not None and flags.init_from is None:
+        recorder.message("--lora-rank without --init-from: adapters are trained on random weights, which stay as they are")
+    return recorder
+
+
+def _searching(
+    flags: SearchFlags, run: RunFolder, task: Task, settings: SearchSettings, recorder: Recorder, stop: Interruption
+) -> Search:
+    """The search, at its beginning, which is kept, or where the run's newest checkpoint is."""
+    accelerator, space = recorder.accelerator, task.supernet.space
+    profile = StepProfile(run.path, recorder.message) if flags.profile and accelerator.is_main_process else None
+    data = SearchData(task.weight_data, task.architecture_data)
+    own: dict[str, Any] = {"accelerator": accelerator, "run": run, "recorder": recorder, "profile": profile, "stop": stop}
+    searching = Search(task.supernet, data, settings, storage=flags.storage, **own)
+    if flags.resume:
+        searching.load()
+    elif accelerator.is_main_process:
+        with run.create(flags.as_config(), space.as_dict()):
+            task.packaging.save(run)
+            searching.save()
+    start_trackers(flags, accelerator)
+    return searching
 
 
 def search_settings(flags: SearchFlags, supernet: Supernet) -> SearchSettings:
@@ -113,6 +135,7 @@ def search_settings(flags: SearchFlags, supernet: Supernet) -> SearchSettings:
         incumbent_every=flags.incumbent_every,
         finetune_steps=flags.finetune_steps,
         pareto=tuple(filter(None, flags.pareto.split(","))),
+        checkpoint_every=flags.checkpoint_every,
         seed=flags.seed,
         compile=flags.compile,
     )
@@ -130,7 +153,7 @@ def _limits(flags: SearchFlags, supernet: Supernet) -> dict[str, float]:
     return limits
 
 
-def _finish(
+def _export(
     flags: SearchFlags,
     run: RunFolder,
     task: Task,
@@ -138,7 +161,7 @@ def _finish(
     record: dict[str, Any],
     latency: LatencyVerdict | None,
 ) -> None:
-    """Export, write the rest of the folder, and tell the person who waits."""
+    """Export, and complete the record."""
     if latency is not None:
         record["latency"] = latency.as_dict()
     found, supernet = result.architecture, task.supernet
@@ -158,6 +181,18 @@ def _finish(
     task.packaging.export(supernet, found, run.model, provenance)
     with torch.no_grad():
         record["samples"] = task.samples(supernet.extract(found))
+
+
+def _finish(
+    flags: SearchFlags,
+    run: RunFolder,
+    task: Task,
+    result: SearchResult,
+    record: dict[str, Any],
+    latency: LatencyVerdict | None,
+) -> None:
+    """Write the rest of the folder, and tell the person who waits."""
+    found = result.architecture
     if result.front:
         write_atomically(run.front, front_csv(result.front, record["front"]["objectives"]))
     run.write_architecture(record)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from knotwork_ops import SearchSpace, Selection
 
 from knotwork_search._protocols import Alphas
+from knotwork_search._sampling import extremes
 from knotwork_search.strategies.spos import SPOS
 
 
@@ -29,4 +30,4 @@ class Sandwich(SPOS):
 
     def weight_selections(self, alphas: Alphas, step: int) -> list[Selection]:
         """The largest, the smallest, and the drawn ones."""
-        return [self.space.largest, self.space.smallest, *(self.sample(alphas, step) for _ in range(self.random))]
+        return [*extremes(self.space), *(self.sample(alphas, step) for _ in range(self.random))]

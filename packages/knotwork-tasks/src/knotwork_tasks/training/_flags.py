@@ -13,10 +13,11 @@ from jsonargparse import ArgumentParser
 from knotwork_search import RunFolder
 
 from knotwork_tasks._parsing import check_choices, parse, resumed
+from knotwork_tasks._run_flags import RunFlags, add_run_flags
 
 INHERIT, SCRATCH = "inherit", "scratch"
 DEFAULT_TEMPERATURE, DEFAULT_WEIGHT = 2.0, 0.5
-_NOT_REPEATED = ("output_dir", "resume", "push_to_hub")
+_NOT_REPEATED = ("output_dir", "resume", "push_to_hub", "max_time")
 _CHOICES: dict[str, tuple[str | None, ...]] = {
     "init": (INHERIT, SCRATCH),
     "mixed_precision": ("no", "bf16", "fp16"),
@@ -27,7 +28,7 @@ _OF_THE_RUN = ("dataset", "batch_size", "learning_rate")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainFlags:
+class TrainFlags(RunFlags):
     """Every setting of a training that does not depend on the kind of data.
 
     A task adds its own flags in a subclass.
@@ -60,6 +61,7 @@ class TrainFlags:
     report_to: str
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature is {self.temperature}: it must be positive")
         if not 0 <= self.distillation_weight <= 1:
@@ -101,6 +103,7 @@ def train_parser(program: str, description: str, datasets: str) -> ArgumentParse
     add("--seed", type=int, default=0, help="of everything random")
     add("--mixed-precision", type=str, default="no", help="no, bf16 or fp16")
     add("--compile", action="store_true", help="compile the model with torch.compile")
+    add_run_flags(parser)
     add("--resume", action="store_true", help="go on with the training in the output folder, with its own settings")
     add("--push-to-hub", type=str | None, help="USER/NAME to publish the model as")
     add("--report-to", type=str, default="none", help="none, tensorboard, wandb or trackio")

@@ -13,15 +13,24 @@ from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
 from knotwork_export import push_to_hub
-from knotwork_search import Batch, Recorder, RunFolder, Training, TrainSettings, evaluate_alone, versions, write_atomically
+from knotwork_search import (
+    Batch,
+    Interruption,
+    Recorder,
+    RunFolder,
+    Training,
+    TrainSettings,
+    evaluate_alone,
+    versions,
+    write_atomically,
+)
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from knotwork_tasks._accelerator import open_accelerator
+from knotwork_tasks._accelerator import open_accelerator, start_trackers
 from knotwork_tasks._search import PACKAGES
 from knotwork_tasks.training._distillation import distillation_loss
 from knotwork_tasks.training._flags import INHERIT, TrainFlags
@@ -57,35 +66,48 @@ def train(flags: FlagsT, prepare: Prepare[FlagsT]) -> None:
         return
     start = read_start(flags.model)
     settings = _settings(flags)
-    accelerator = open_accelerator(flags, run)
-    set_seed(flags.seed)
-    task = prepare(flags, start, run, accelerator)
-    if not flags.resume and accelerator.is_main_process:
-        _check_writable(task)
-    came_in = precisions(task.model)
-    to_float32(task.model)
-    before = _evaluated(task, accelerator)
-    items = flags.batch_size * flags.gradient_accumulation * accelerator.num_processes
-    recorder = Recorder(run.metrics, flags.steps, accelerator, unit=task.unit, units_per_step=items * task.units_per_item)
-    folders: dict[str, Any] = {"checkpoints": run.checkpoints, "recorder": recorder}
-    training = Training(task.model, _loss(flags, task), task.training_data, settings, accelerator, **folders)
-    if flags.resume:
-        training.load()
-    elif accelerator.is_main_process:
-        run.create(flags.as_config())
-        task.save(run)
-        recorder.record(0, "validation", before)
-    with recorder:
-        training.run()
-    # What is measured is what is written: in the precision that the weights came in.
-    to_precisions(task.model, came_in)
-    to_float32(task.model)
-    after = _evaluated(task, accelerator)
-    recorder.record(flags.steps, "validation", after)
-    recorder.flush()
+    with Interruption(flags.max_seconds) as stop:
+        accelerator = open_accelerator(flags, run)
+        task = prepare(flags, start, run, accelerator)
+        if not flags.resume and accelerator.is_main_process:
+            _check_writable(task)
+        came_in = precisions(task.model)
+        to_float32(task.model)
+        before = _evaluated(task, accelerator)
+        training = _training(flags, run, task, settings, accelerator, stop)
+        recorder = training.recorder
+        if training.step == 0:
+            recorder.record(0, "validation", before)
+        with recorder:
+            training.run()
+        # What is measured is what is written: in the precision that the weights came in.
+        to_precisions(task.model, came_in)
+        to_float32(task.model)
+        after = _evaluated(task, accelerator)
+        recorder.record(flags.steps, "validation", after)
+        recorder.flush()
     if accelerator.is_main_process:
         _finish(flags, run, start, task, came_in, before, after)
     accelerator.end_training()
+
+
+def _training(
+    flags: TrainFlags, run: RunFolder, task: TrainingTask, settings: TrainSettings, accelerator: Accelerator, stop: Interruption
+) -> Training:
+    """The training, at its beginning, which is kept, or where the newest checkpoint is."""
+    items = flags.batch_size * flags.gradient_accumulation * accelerator.num_processes
+    units = {"unit": task.unit, "units_per_step": items * task.units_per_item}
+    recorder = Recorder(run.metrics, flags.steps, accelerator, timed=not flags.deterministic, **units)
+    own: dict[str, Any] = {"checkpoints": run.checkpoints, "recorder": recorder, "stop": stop}
+    training = Training(task.model, _loss(flags, task), task.training_data, settings, accelerator, **own)
+    if flags.resume:
+        training.load()
+    elif accelerator.is_main_process:
+        with run.create(flags.as_config()):
+            task.save(run)
+            training.save()
+    start_trackers(flags, accelerator)
+    return training
 
 
 def _settings(flags: TrainFlags) -> TrainSettings:
@@ -95,6 +117,7 @@ def _settings(flags: TrainFlags) -> TrainSettings:
         learning_rate=flags.learning_rate,
         gradient_accumulation=flags.gradient_accumulation,
         weight_decay=flags.weight_decay,
+        checkpoint_every=flags.checkpoint_every,
         seed=flags.seed,
     )
 
