@@ -147,9 +147,11 @@ class Search:
             while self.step < settings.max_steps:
                 step, searching = self.step, self.strategy.single_stage and self.step >= self.fair_steps
                 profiled = self.profile.around("search" if searching else "training") if self.profile else nullcontext()
-                with profiled, seeded("step", settings.seed, step):
+                # Apart from what the step draws: a loader that has just been started may draw as well.
+                with seeded("data", settings.seed, step):
                     held_out = self._take(architecture_stream) if searching else []
                     data = self._take(weight_stream)
+                with profiled, seeded("step", settings.seed, step):
                     losses = [self._architecture_step(step, held_out, data)] if searching else []
                     losses.append(self._weight_step(step, data))
                 self.step += 1

@@ -80,7 +80,7 @@ class Recorder:
         for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 record = json.loads(line)
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):
                 continue
             number = record.get("step") if isinstance(record, dict) else None
             if isinstance(number, int) and number < step:
