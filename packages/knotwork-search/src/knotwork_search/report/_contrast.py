@@ -13,7 +13,7 @@ from knotwork_search.report._template import section_html
 from knotwork_search.report._values import all_keys, mapping, number, numbers, sequence
 
 DATA_SETTINGS = ("dataset", "tokenizer")
-"""Settings under which losses mean the same."""
+"""Settings under which losses mean the same; a training without one takes that of the model it starts from."""
 
 
 def settings_contrast_html(runs: Sequence[Run]) -> str:
@@ -48,7 +48,7 @@ def outcome_contrast_html(runs: Sequence[Run]) -> str:
     rows: list[list[object]] = [
         ["state", *(_state(run) for run in runs)],
         ["last step", *(_steps(run) for run in runs)],
-        ["architecture", *(architecture_line(mapping(run.outcome).get("architecture")) or ABSENT for run in runs)],
+        ["architecture", *(architecture_line(run.architecture) or ABSENT for run in runs)],
     ]
     rows += _rows([_costs(run) for run in runs], "{}")
     rows += _rows([dict(run.budget()) for run in runs], "budget: {}")
@@ -102,7 +102,7 @@ def _cautions(runs: Sequence[Run]) -> list[str]:
     notes = [
         f"The runs differ in {name}: their losses do not compare."
         for name in DATA_SETTINGS
-        if len({plain(run.config[name]) for run in runs if name in run.config}) > 1
+        if len({plain(run.config[name]) for run in runs if run.config.get(name) is not None}) > 1
     ]
     families = dict.fromkeys(plain(run.space["family"]) for run in runs if "family" in run.space)
     if len(families) > 1:

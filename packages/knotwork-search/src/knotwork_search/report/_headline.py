@@ -34,7 +34,7 @@ def headline_html(run: Run) -> str:
         planned = run.planned_steps
         facts.append(f"up to step {exact(run.last_step)}" + ("" if planned is None else f" of {exact(planned)}"))
     state = state_of(run)
-    found = "" if state else architecture_line(mapping(run.outcome).get("architecture"))
+    found = "" if state else architecture_line(run.architecture)
     line = f"<p class='found'>{escape(found)}</p>" if found else f"<p class='state'>{escape(state)}</p>" if state else ""
     tiles = "".join(
         _tile_html(*tile) for tile in [*_cost_tiles(run), *_latency_tiles(run), *_loss_tiles(run), *_speed_tiles(run.metrics)]
@@ -52,7 +52,7 @@ def state_of(run: Run) -> str:
         return unfinished if run.training is None else ""
     if run.outcome is None:
         return "This run is in progress or was interrupted: it has no architecture yet (no architecture.json)."
-    return "" if mapping(run.outcome.get("architecture")) else "architecture.json names no architecture."
+    return "" if run.architecture else "architecture.json names no architecture."
 
 
 def _tile_html(name: str, value: str, note: str = "", kind: str = "") -> str:

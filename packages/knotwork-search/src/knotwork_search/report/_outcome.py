@@ -17,26 +17,20 @@ MOST_ROWS, MOST_SAMPLES, LONGEST_SAMPLE = 100, 20, 20_000
 
 def architecture_html(run: Run) -> str:
     """The found architecture: drawn where its names are a transformer's, and always as a table of its choices."""
-    architecture = mapping(mapping(run.outcome).get("architecture"))
-    if not architecture:
+    if not run.architecture:
         return ""
-    table = choices_html(run)
-    net = read_transformer(architecture, run.space)
+    choices = mapping(run.space.get("choices"))
+    rows = [
+        (name, shorten(plain(sequence(mapping(choices.get(name)).get("options"))) or ABSENT), plain(found))
+        for name, found in run.architecture.items()
+    ]
+    table = table_html(("choice", "options", "found"), rows, name="choices")
+    net = read_transformer(run.architecture, run.space)
     if net is None:
         return section_html("The found architecture", table)
     note = "Widths are to scale; dashed is the largest net of the space."
     drawing = f'<figure>{draw_transformer(net)}<figcaption class="note">{note}</figcaption></figure>'
     return section_html("The found architecture", f'<div class="figures">{drawing}<div>{table}</div></div>')
-
-
-def choices_html(run: Run) -> str:
-    """The found architecture as a table: each choice with its options and the one that was found."""
-    choices = mapping(run.space.get("choices"))
-    rows = [
-        (name, shorten(plain(sequence(mapping(choices.get(name)).get("options"))) or ABSENT), plain(found))
-        for name, found in mapping(mapping(run.outcome).get("architecture")).items()
-    ]
-    return table_html(("choice", "options", "found"), rows, name="choices")
 
 
 def training_html(run: Run) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from knotwork_search.report._charts import SMOOTH_POINTS
@@ -63,34 +64,51 @@ def _against_flops(metrics: list[dict[str, Any]], split: str) -> Series:
     return Series(ordered, [found[flops] for flops in ordered])
 
 
-def overlay_chart(name: str, runs: Sequence[Run], curve: Curve, *, label: str, across: str = "", floor: bool = False) -> str:
-    """The `curve` of every run that has one; empty where none has.
+@dataclass(frozen=True)
+class Chart:
+    """One curve of every run in one chart.
 
-    Args:
+    Attributes:
         name: of the figure.
-        runs: in the order of their colours.
+        heading: what stands above it.
         curve: what of a run is drawn.
         label: of the vertical axis.
         across: of the horizontal axis; the step where it is empty.
+        note: what stands below it.
         floor: whether the vertical axis starts at zero.
+        least: points that some run must have, or there is no chart.
     """
-    drawn = [(at, thin(curve(run), max(50, min(SMOOTH_POINTS, POINTS_ON_CHART // len(runs))))) for at, run in enumerate(runs)]
-    values = [value for _, shown in drawn for value in shown.values]
-    if not values:
+
+    name: str
+    heading: str
+    curve: Curve
+    label: str = "loss"
+    across: str = ""
+    note: str = ""
+    floor: bool = False
+    least: int = 1
+
+
+def overlay_chart(chart: Chart, curves: Sequence[Series]) -> str:
+    """The `chart.curve` of each run, in the order of their colours, as an SVG; empty where no run has enough of one."""
+    if max(map(len, curves)) < chart.least:
         return ""
-    with Plot(name, height=2.9) as plot:
+    points = max(50, min(SMOOTH_POINTS, POINTS_ON_CHART // len(curves)))
+    drawn = [thin(curve, points) for curve in curves]
+    values = [value for shown in drawn for value in shown.values]
+    with Plot(chart.name, height=2.9) as plot:
         (axes,) = plot.axes
-        for at, shown in drawn:
+        for at, shown in enumerate(drawn):
             colour, style = stroke(at)
             # A line through one point is invisible.
             marker = {"marker": "o", "markersize": 4} if len(shown) == 1 else {}
             axes.plot(shown.steps, shown.values, color=colour, linestyle=DASHES[style], **marker)
         # One exploded step must not flatten the rest of the curves.
-        low, high = 0.0 if floor else min(values), max(values) if floor else quantile(values, 0.995)
+        low, high = 0.0 if chart.floor else min(values), max(values) if chart.floor else quantile(values, 0.995)
         margin = 0.06 * (high - low) or 0.5
-        axes.set_ylim(low if floor else low - margin, high + margin)
-        axes.set_ylabel(label)
-        label_axes(axes, steps=not across)
-        if across:
-            axes.set_xlabel(across)
+        axes.set_ylim(low if chart.floor else low - margin, high + margin)
+        axes.set_ylabel(chart.label)
+        label_axes(axes, steps=not chart.across)
+        if chart.across:
+            axes.set_xlabel(chart.across)
     return plot.svg

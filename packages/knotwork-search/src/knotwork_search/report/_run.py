@@ -43,6 +43,11 @@ class Run:
         return self.outcome or self.training or {}
 
     @property
+    def architecture(self) -> dict[str, Any]:
+        """What the search found, an option for each choice; empty where there is nothing yet."""
+        return mapping(mapping(self.outcome).get("architecture"))
+
+    @property
     def last_step(self) -> float | None:
         """The last step that was logged."""
         return max((step for step in (number(record.get("step")) for record in self.metrics) if step is not None), default=None)

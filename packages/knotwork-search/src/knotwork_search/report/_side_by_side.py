@@ -7,20 +7,19 @@ from html import escape
 
 from knotwork_search.report._contrast import outcome_contrast_html, settings_contrast_html
 from knotwork_search.report._drawing import draw_transformer, read_transformer, scale_of
+from knotwork_search.report._format import plain, table_html
 from knotwork_search.report._headline import state_of
-from knotwork_search.report._outcome import choices_html
-from knotwork_search.report._overlay import Curve, entropy, over_flops, over_steps, overlay_chart, stroke
+from knotwork_search.report._overlay import Chart, entropy, over_flops, over_steps, overlay_chart, stroke
 from knotwork_search.report._run import Run
 from knotwork_search.report._template import figure_html, page_html, section_html
-from knotwork_search.report._values import mapping
 
 SPLITS = {
     "weight": "Loss of the weight steps",
     "architecture": "Loss of the architecture steps",
-    "incumbent": "Loss of the architecture that would be returned",
+    "incumbent": "Loss of the incumbent architecture",
     "validation": "Validation loss",
 }
-WHAT_A_STEP_TRAINS = "Moving means. What a step's loss is of depends on the strategy: nets are compared by their outcomes."
+OF_STEPS = "Moving means. Strategies take the loss of a step on different nets: judge what was found by the outcomes."
 
 
 def compose_side_by_side(runs: Sequence[Run]) -> str:
@@ -44,46 +43,36 @@ def curves_html(runs: Sequence[Run]) -> str:
     """Losses over steps and over FLOPs, and the entropy of the architecture parameters."""
     figures = []
     for split, heading in SPLITS.items():
-        steps = over_steps(split)
-        if split == "validation" and all(len(steps(run)) < 2 for run in runs):
-            continue  # the one validation at the end of a search stands in the table
-        note = WHAT_A_STEP_TRAINS if split in ("weight", "architecture") else ""
-        figures.append(_figure_html(heading, f"{split}-steps", runs, steps, note=note))
-        figures.append(_figure_html(f"{heading}, over FLOPs", f"{split}-flops", runs, over_flops(split), across="FLOPs"))
-    figures.append(
-        _figure_html("Entropy of the architecture parameters", "entropy", runs, entropy, label="entropy", floor=True)
-    )
-    drawn = "".join(figures)
+        note = OF_STEPS if split in ("weight", "architecture") else ""
+        # The one validation at the end of a search stands in the table.
+        least = 2 if split == "validation" else 1
+        figures.append(_figure_html(Chart(f"{split}-steps", heading, over_steps(split), note=note, least=least), runs))
+        spent = Chart(f"{split}-flops", f"{heading}, over FLOPs", over_flops(split), across="FLOPs", least=least)
+        figures.append(_figure_html(spent, runs))
+    settled = Chart("entropy", "Entropy of the architecture parameters", entropy, label="entropy", floor=True)
+    drawn = "".join([*figures, _figure_html(settled, runs)])
     return section_html("Curves", f'<div class="figures">{drawn}</div>' if drawn else "<p>No run has logged a loss yet.</p>")
 
 
-def _figure_html(
-    heading: str,
-    name: str,
-    runs: Sequence[Run],
-    curve: Curve,
-    *,
-    note: str = "",
-    label: str = "loss",
-    across: str = "",
-    floor: bool = False,
-) -> str:
-    without = [run.name for run in runs if not len(curve(run))]
-    notes = [note, f"Not recorded: {', '.join(without)}." if without else ""]
-    svg = overlay_chart(name, runs, curve, label=label, across=across, floor=floor)
-    return figure_html(heading, svg, runs_legend_html(runs), " ".join(filter(None, notes)))
+def _figure_html(chart: Chart, runs: Sequence[Run]) -> str:
+    curves = [chart.curve(run) for run in runs]
+    without = [run.name for run, curve in zip(runs, curves, strict=True) if not len(curve)]
+    notes = [chart.note, f"Not recorded: {', '.join(without)}." if without else ""]
+    return figure_html(chart.heading, overlay_chart(chart, curves), runs_legend_html(runs), " ".join(filter(None, notes)))
 
 
 def architectures_html(runs: Sequence[Run]) -> str:
     """What was found by each run: drawn to one scale where it is a transformer, else as a table."""
-    nets = [read_transformer(mapping(mapping(run.outcome).get("architecture")), run.space) for run in runs]
+    nets = [read_transformer(run.architecture, run.space) for run in runs]
     scale = min((scale_of(net) for net in nets if net is not None), default=None)
     blocks = []
     for run, net in zip(runs, nets, strict=True):
         if net is not None:
             shown = draw_transformer(net, scale)
-        elif mapping(mapping(run.outcome).get("architecture")):
-            shown = choices_html(run)
+        elif run.architecture:
+            shown = table_html(
+                ("choice", "found"), [(name, plain(found)) for name, found in run.architecture.items()], name="choices"
+            )
         else:
             shown = f"<p class='state'>{escape(_no_architecture(run))}</p>"
         blocks.append(f"<figure><h3>{escape(run.name)}</h3>{shown}</figure>")

@@ -69,12 +69,13 @@ table:not(.pairs):not(.choices):not(.runs) td:last-child { white-space: nowrap; 
 .runs td { min-width: 7.5em; max-width: 24em; overflow-wrap: anywhere; }
 .runs td.number { white-space: nowrap; }
 .runs th { max-width: 24em; white-space: normal; overflow-wrap: anywhere; }
-.runs th:first-child, .runs td:first-child { position: sticky; left: 0; min-width: 6.5em; max-width: 9em;
+.runs th:first-child, .runs td:first-child { position: sticky; left: 0; min-width: 12em; max-width: 12em;
   background: var(--paper); color: var(--soft); }
 details { font-size: 0.88rem; margin-bottom: 14px; } summary { color: var(--soft); cursor: pointer; }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 14px; overflow-x: auto;
   white-space: pre-wrap; overflow-wrap: anywhere; font-size: 0.85rem; margin: 0 0 12px; }
-@media (max-width: 480px) { main { padding: 20px 14px 36px; } }
+@media (max-width: 480px) { main { padding: 20px 14px 36px; }
+  .runs th:first-child, .runs td:first-child { min-width: 10.5em; max-width: 10.5em; } }
 @media print { main { max-width: none; } figure, pre, tr { break-inside: avoid; } }
 """
 
