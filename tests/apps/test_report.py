@@ -1,19 +1,15 @@
-"""apps/report rebuilds a run's page from its folder, lays several runs side by side, and refuses what is no run."""
+"""apps/report rebuilds a run's page from its folder, lays several runs side by side, and refuses what is no run.
+
+That a search's page comes again is in test_search_gpt.py, which has a finished run at hand."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 
-from .conftest import Main, load_app
-
-
-@pytest.fixture(scope="session")
-def report_app() -> Main:
-    return load_app("report")
+from .conftest import Main
 
 
 def in_progress(run: Path, *, seed: int = 0) -> Path:
@@ -23,18 +19,6 @@ def in_progress(run: Path, *, seed: int = 0) -> Path:
     lines = [json.dumps({"step": step, "split": "weight", "loss": 5.0 - step, "flops": 1e9 * step}) for step in range(3)]
     (run / "metrics.jsonl").write_text("\n".join([*lines, '{"step": 3, "spl']))
     return run
-
-
-def test_the_page_that_the_search_wrote_comes_again(
-    report_app: Main, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    run = tmp_path / finished.name
-    run.mkdir()
-    for name in ("config.yaml", "metrics.jsonl", "architecture.json"):
-        shutil.copy(finished / name, run)
-    assert report_app([str(run)]) == 0
-    assert capsys.readouterr().out == f"{run / 'report.html'}\n"
-    assert (run / "report.html").read_bytes() == (finished / "report.html").read_bytes()
 
 
 def test_a_run_in_progress(report_app: Main, tmp_path: Path):

@@ -65,12 +65,12 @@ def training(make_run: MakeRun) -> Path:
 
 
 def side_by_side(make_run: MakeRun) -> Path:
-    deep = outcome()
-    deep["architecture"] |= {"embed_dim": 64, "mlp_ratio": 2}
+    narrow = outcome()
+    narrow["architecture"] |= {"embed_dim": 64, "mlp_ratio": 0.25}
     cells = {"space": {"choices": {"op": {"options": ["skip", "conv"]}}}, "architecture": {"op": "conv"}}
     runs = [
         make_run(outcome=outcome(), name="a-name-that-is-as-long-as-names-of-runs-become-when-a-sweep-writes-them"),
-        make_run(outcome=deep, name="second", seed=1),
+        make_run(outcome=narrow, name="second", seed=1),
         make_run(name="in-progress"),
         make_run(0, outcome=cells, config=None, name="cells"),
         make_run.training("training"),
