@@ -56,6 +56,11 @@ def export_app() -> Main:
 
 
 @pytest.fixture(scope="session")
+def report_app() -> Main:
+    return load_app("report")
+
+
+@pytest.fixture(scope="session")
 def train_gpt() -> Main:
     return load_app("train_gpt")
 

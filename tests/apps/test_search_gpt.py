@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -39,6 +40,18 @@ def test_a_run_leaves_the_whole_folder(finished: Path):
     assert found["architecture"] == outcome["architecture"]
     assert found["metrics"]["bits_per_byte"] < found["metrics"]["loss"] / math.log(2)
     assert len(outcome["samples"]) == 3
+
+
+def test_the_page_is_rebuilt_from_the_folder_as_the_search_wrote_it(
+    report_app: Main, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run = tmp_path / finished.name
+    run.mkdir()
+    for name in ("config.yaml", "metrics.jsonl", "architecture.json"):
+        shutil.copy(finished / name, run)
+    assert report_app([str(run)]) == 0
+    assert capsys.readouterr().out == f"{run / 'report.html'}\n"
+    assert (run / "report.html").read_bytes() == (finished / "report.html").read_bytes()
 
 
 def test_the_model_is_loaded_by_transformers(finished: Path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,22 +94,57 @@ def outcome(*, per_layer: bool = True) -> dict[str, Any]:
     }
 
 
-MakeRun = Callable[..., Path]
+class MakeRun:
+    """Writes run folders below `parent`."""
 
+    def __init__(self, parent: Path) -> None:
+        self.parent = parent
 
-@pytest.fixture
-def make_run(tmp_path: Path) -> MakeRun:
-    """Write a run folder: `make_run(steps=300, config=..., outcome=...)`; None leaves a file out."""
-
-    def make(steps: int = 60, *, config: str | None = CONFIG, outcome: dict[str, Any] | None = None, **options: Any) -> Path:
-        run = tmp_path / "run"
-        run.mkdir(exist_ok=True)
-        with (run / "metrics.jsonl").open("w") as file:
-            file.writelines(json.dumps(record) + "\n" for record in metrics(steps, **options))
+    def __call__(
+        self,
+        steps: int = 60,
+        *,
+        config: str | None = CONFIG,
+        outcome: dict[str, Any] | None = None,
+        name: str = "run",
+        **options: Any,
+    ) -> Path:
+        """A search: `make_run(steps=300, config=..., outcome=...)`; None leaves a file out."""
+        run = self._folder(name, metrics(steps, **options))
         if config is not None:
             (run / "config.yaml").write_text(config)
         if outcome is not None:
             (run / "architecture.json").write_text(json.dumps(outcome))
         return run
 
-    return make
+    def training(self, name: str = "run", *, finished: bool = True) -> Path:
+        """The training of one net, as apps/train_gpt leaves it."""
+        before, after = {"loss": 5.64264, "bits_per_byte": 3.28735}, {"loss": 3.4824, "bits_per_byte": 2.02881}
+        records = [{"step": 0, "split": "validation", **before}]
+        records += [{"step": step, "split": "weight", "loss": 5.6 - 0.1 * step, "learning_rate": 0.01} for step in range(20)]
+        run = self._folder(name, [*records, {"step": 20, "split": "validation", **after}] if finished else records)
+        (run / "config.yaml").write_text("model: runs/first/model\ninit: inherit\ndataset: tale.txt\nsteps: 20\nseed: 0\n")
+        if finished:
+            record = {
+                "model": "runs/first/model",
+                "steps": 20,
+                "seed": 0,
+                "before": before,
+                "after": after,
+                "samples": ["Once"],
+            }
+            (run / "training.json").write_text(json.dumps(record))
+        return run
+
+    def _folder(self, name: str, records: Iterable[dict[str, Any]]) -> Path:
+        run = self.parent / name
+        run.mkdir(exist_ok=True)
+        with (run / "metrics.jsonl").open("w") as file:
+            file.writelines(json.dumps(record) + "\n" for record in records)
+        return run
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> MakeRun:
+    """Writes run folders below the test's own folder."""
+    return MakeRun(tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from knotwork_search.report._drawing import draw_transformer, read_transformer
+from knotwork_search.report._drawing import draw_transformer, read_transformer, scale_of
 
 CHOICES = {"embed_dim": {"options": [64, 128]}, "depth": {"options": [2, 3, 4]}, "mlp_ratio": {"options": [2, 4]}}
 SPACE = {"choices": CHOICES}
@@ -32,6 +32,24 @@ def test_heads_are_cells():
     svg = draw_transformer(net)
     assert svg.count('class="cut"') == 3 + 7 + 1
     assert re.findall(r">(\d heads?)<", svg) == ["4 heads", "8 heads", "2 heads"]
+
+
+def test_labels_of_narrow_bars_stay_in_the_drawing():
+    net = read_transformer(FOUND | {"mlp_ratio": 0.25}, SPACE)
+    assert net is not None
+    svg = draw_transformer(net)
+    width = float(re.findall(r'viewBox="0 0 (\d+)', svg)[0])
+    beside = re.findall(r'<text class="label" x="([\d.]+)"[^>]*>([^<]*)<', svg)
+    assert "MLP 0.25 × 64" in [text for _, text in beside]  # noqa: RUF001
+    assert all(float(x) + 7 * len(text) <= width for x, text in beside)
+
+
+def test_nets_drawn_to_one_scale_compare():
+    small, large = (read_transformer(FOUND | {"embed_dim": embed}, {}) for embed in (64, 256))
+    assert small is not None
+    assert large is not None
+    (narrow,), (wide,) = (set(widths(draw_transformer(net, scale_of(large)), "attention")) for net in (small, large))
+    assert wide == pytest.approx(4 * narrow, abs=0.4)
 
 
 def test_without_the_space_there_is_no_outline():

@@ -105,6 +105,33 @@ def test_a_run_in_progress(make_run: MakeRun):
     assert "probabilities-2" in page.charts()
 
 
+def test_a_run_in_progress_knows_its_space(make_run: MakeRun):
+    run = make_run(config="strategy: drnas\nmax_params: halfway\nmax_steps: 200\n")
+    (run / "space.json").write_text(json.dumps(outcome()["space"]))
+    page = Page(write_report(run))
+    assert "drnas search in gpt2" in page.words
+    assert "up to step 59 of 200" in page.words
+    assert "expected, budget halfway" in page.words
+    assert "option 1" not in page.words
+
+
+def test_a_training(make_run: MakeRun):
+    page = Page(write_report(make_run.training()))
+    assert_self_contained(page)
+    assert "Training of runs/first/model" in page.words
+    assert "after training, 5.643 before" in page.words
+    assert "bits_per_byte 3.2873 2.0288" in page.words
+    assert "in progress" not in page.words
+    assert "Once" in page.words
+    assert page.charts() == ["losses"]
+
+
+def test_a_training_in_progress(make_run: MakeRun):
+    page = Page(write_report(make_run.training(finished=False)))
+    assert "This training is in progress or was interrupted: it has no result yet (no training.json)." in page.words
+    assert "up to step 19 of 20" in page.words
+
+
 def test_an_empty_metrics_file(make_run: MakeRun):
     page = Page(write_report(make_run(0)))
     assert_self_contained(page)

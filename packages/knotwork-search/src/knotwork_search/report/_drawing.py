@@ -13,8 +13,9 @@ from typing import Any
 from knotwork_search.report._format import exact
 from knotwork_search.report._values import mapping, number, sequence
 
-WIDTH, CENTRE = 420.0, 226.0
-WIDEST_HIDDEN, WIDEST_EMBEDDING = 372.0, 220.0  # the embedding leaves room for its labels on the right
+WIDTH, CENTRE = 336.0, 170.0  # as wide as a phone, where text keeps its size
+WIDEST_HIDDEN, WIDEST_EMBEDDING = 328.0, 200.0  # the embedding leaves room for its labels on both sides
+TEXT, LETTER = 12.0, 7.2  # a label's size, and what a letter of it takes in a wide font
 MOST_LAYERS, MOST_HEADS = 100, 256
 
 
@@ -81,10 +82,15 @@ def _options(choices: dict[str, Any], name: str) -> list[float]:
     return [0.0, 0.0, *(option for option in found if option is not None)]
 
 
-def draw_transformer(net: Transformer) -> str:
-    """`net` as an inline SVG; its colours are the page's classes."""
-    row = 20.0 if len(net.layers) <= 16 else 14.0
-    scale = min(WIDEST_HIDDEN / max(net.largest_hidden, net.largest_embed), WIDEST_EMBEDDING / net.largest_embed)
+def scale_of(net: Transformer) -> float:
+    """What a unit of the model measures where `net` is drawn as large as the page lets it be."""
+    return min(WIDEST_HIDDEN / max(net.largest_hidden, net.largest_embed), WIDEST_EMBEDDING / net.largest_embed)
+
+
+def draw_transformer(net: Transformer, scale: float | None = None) -> str:
+    """`net` as an inline SVG; its colours are the page's classes. Nets drawn to one `scale` can be compared by eye."""
+    row = 20.0 if len(net.layers) <= 16 else 16.0
+    scale = scale_of(net) if scale is None else scale
     canvas = _Canvas(row, scale)
     canvas.bar("embedding", net.embed, net.largest_embed, f"{exact(net.embed)} wide", side="embedding")
     canvas.space()
@@ -129,12 +135,13 @@ class _Canvas:
                 self.shapes.append(
                     f'<line class="cut" x1="{x:.1f}" x2="{x:.1f}" y1="{self.y:.1f}" y2="{self.y + self.row - 3:.1f}"/>'
                 )
-        # An MLP's label fits into its bar; beside a bar there is room only where the embedding is.
-        fits_inside = (width or largest) * self.scale > 7.0 * len(label) and cells == 1
-        if fits_inside:
+        # An MLP's label fits into its bar; beside its outline there is room only where the embedding is.
+        needed = LETTER * len(label)
+        if (width or largest) * self.scale > needed and cells == 1:
             self._text(CENTRE, label, "middle", "inside" if width else "side")
         else:
-            self._text(CENTRE + max(width, largest) * self.scale / 2 + 6, label, "start", "label")
+            beside = [CENTRE + edge * self.scale / 2 + 6 for edge in (max(width, largest), width)]
+            self._text(next((x for x in beside if x + needed <= WIDTH), WIDTH - needed), label, "start", "label")
         self.y += self.row
 
     def _rect(self, name: str, width: float) -> None:
@@ -145,10 +152,9 @@ class _Canvas:
         )
 
     def _text(self, x: float, text: str, anchor: str, name: str) -> None:
-        size = min(11.0, 0.62 * self.row)
-        baseline = self.y + (self.row - 3) / 2 + 0.36 * size
+        baseline = self.y + (self.row - 3) / 2 + 0.36 * TEXT
         self.shapes.append(
-            f'<text class="{name}" x="{x:.1f}" y="{baseline:.1f}" font-size="{size:.1f}" text-anchor="{anchor}">'
+            f'<text class="{name}" x="{x:.1f}" y="{baseline:.1f}" font-size="{TEXT:.0f}" text-anchor="{anchor}">'
             f"{escape(text)}</text>"
         )
 

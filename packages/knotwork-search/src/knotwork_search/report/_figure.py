@@ -24,12 +24,13 @@ from knotwork_search.report._format import compact
 INK, GRID = "#010203", "#040506"  # stand for the page's own colours; no series uses them
 BLUE, ORANGE, GREEN, RED, VIOLET = "#3f83d4", "#e08a2e", "#2f9e7a", "#d64f4f", "#8a63c9"
 SERIES_COLOURS = (BLUE, ORANGE, GREEN, VIOLET, RED)
-WIDTH = 4.6  # inches: narrow, so that text of 10 points is still read on a phone
+WIDTH = 4.6  # inches: as wide as a phone, where text keeps its size
+TEXT = 12  # points, and so CSS pixels on a phone
 STYLE: dict[str, object] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "knotwork",
     "text.parse_math": False,
-    "font.size": 10,
+    "font.size": TEXT,
     "text.color": INK,
     "axes.edgecolor": GRID,
     "axes.labelcolor": INK,

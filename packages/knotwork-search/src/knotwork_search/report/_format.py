@@ -9,6 +9,8 @@ from html import escape
 from knotwork_search.report._values import mapping, number
 
 LONGEST_CELL = 400
+ABSENT = "–"  # noqa: RUF001
+"""Stands in a table for what is not known."""
 
 
 def compact(value: float) -> str:

@@ -52,7 +52,7 @@ def _chart(at: int, name: str, front: list[dict[str, Any]], evaluated: list[dict
         axes.plot([cost for cost, _ in drawn], [loss for _, loss in drawn], "o", color=BLUE, alpha=0.35, markersize=3)
         axes.plot([cost for _, cost, _ in numbered], [loss for _, _, loss in numbered], "o", color=ORANGE, markersize=4.5)
         for point, cost, loss in numbered:
-            axes.annotate(str(point), (cost, loss), xytext=(3, 3), textcoords="offset points", fontsize=8)
+            axes.annotate(str(point), (cost, loss), xytext=(3, 3), textcoords="offset points")
         axes.set_ylabel(LOSS)
         label_axes(axes, steps=False)
         axes.set_xlabel(shorten(name, 40))

@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
 from knotwork_search.report._drawing import draw_transformer, read_transformer
-from knotwork_search.report._format import architecture_line, compact, plain, shorten, table_html
+from knotwork_search.report._format import ABSENT, architecture_line, compact, plain, shorten, table_html
 from knotwork_search.report._run import Run
 from knotwork_search.report._template import section_html
-from knotwork_search.report._values import mapping, numbers, sequence
+from knotwork_search.report._values import all_keys, mapping, numbers, sequence
 
 MOST_ROWS, MOST_SAMPLES, LONGEST_SAMPLE = 100, 20, 20_000
 
 
 def architecture_html(run: Run) -> str:
     """The found architecture: drawn where its names are a transformer's, and always as a table of its choices."""
-    architecture = mapping(mapping(run.outcome).get("architecture"))
-    if not architecture:
+    if not run.architecture:
         return ""
-    space = mapping(mapping(run.outcome).get("space"))
-    choices = mapping(space.get("choices"))
+    choices = mapping(run.space.get("choices"))
     rows = [
-        (name, shorten(plain(sequence(mapping(choices.get(name)).get("options"))) or "–"), plain(found))  # noqa: RUF001
-        for name, found in architecture.items()
+        (name, shorten(plain(sequence(mapping(choices.get(name)).get("options"))) or ABSENT), plain(found))
+        for name, found in run.architecture.items()
     ]
     table = table_html(("choice", "options", "found"), rows, name="choices")
-    net = read_transformer(architecture, space)
+    net = read_transformer(run.architecture, run.space)
     if net is None:
         return section_html("The found architecture", table)
     note = "Widths are to scale; dashed is the largest net of the space."
     drawing = f'<figure>{draw_transformer(net)}<figcaption class="note">{note}</figcaption></figure>'
     return section_html("The found architecture", f'<div class="figures">{drawing}<div>{table}</div></div>')
+
+
+def training_html(run: Run) -> str:
+    """What was measured before and after the training of one net."""
+    moments = [numbers(mapping(run.training).get(moment)) for moment in ("before", "after")]
+    rows = [[name, *(moment.get(name, ABSENT) for moment in moments)] for name in all_keys(moments)]
+    return section_html("Before and after", table_html(("metric", "before", "after"), rows)) if rows else ""
 
 
 def comparison_html(run: Run) -> str:
@@ -44,9 +49,9 @@ def comparison_html(run: Run) -> str:
     budget = run.budget()
     bars = "".join(
         _bars_html(name, [(plain(entry.get("name", "")), numbers(entry.get("cost"))) for entry in entries], budget)
-        for name in _keys(entry.get("cost") for entry in entries)
+        for name in all_keys(entry.get("cost") for entry in entries)
     )
-    costs, metrics = (_keys(entry.get(part) for entry in entries) for part in ("cost", "metrics"))
+    costs, metrics = (all_keys(entry.get(part) for entry in entries) for part in ("cost", "metrics"))
     rows = [
         [
             plain(entry.get("name", "")),
@@ -87,8 +92,8 @@ def shortlist_html(run: Run) -> str:
     if not entries:
         return ""
     shown = entries[:MOST_ROWS]
-    costs = _keys(entry.get("cost") for entry in shown)
-    plain_keys = [key for key in _keys(shown, any_value=True) if key not in ("architecture", "cost")]
+    costs = all_keys(entry.get("cost") for entry in shown)
+    plain_keys = [key for key in all_keys(shown, any_value=True) if key not in ("architecture", "cost")]
     rows = [
         [
             at,
@@ -105,28 +110,19 @@ def shortlist_html(run: Run) -> str:
     return section_html("Shortlist", left_out + table_html(header, rows, marked=marked))
 
 
-def _keys(mappings: Iterable[Any], *, any_value: bool = False) -> list[str]:
-    """The keys of all `mappings` in order of appearance; without `any_value` only those of numbers."""
-    found: dict[str, None] = {}
-    for entry in mappings:
-        found.update(dict.fromkeys(mapping(entry) if any_value else numbers(entry)))
-    return list(found)
-
-
 def samples_html(run: Run) -> str:
     """Texts that the found net generated, as they are."""
-    samples = sequence(mapping(run.outcome).get("samples"))[:MOST_SAMPLES]
+    samples = sequence(run.result.get("samples"))[:MOST_SAMPLES]
     texts = [f"<pre>{escape(shorten(plain(sample), LONGEST_SAMPLE))}</pre>" for sample in samples]
     return section_html("Samples", "\n".join(texts)) if texts else ""
 
 
 def settings_html(run: Run) -> str:
     """The settings, and the versions that the run used."""
-    outcome = mapping(run.outcome)
     parts = []
     if run.config:
         parts.append("<h3>Settings</h3>" + table_html((), _pairs(run.config), name="pairs"))
-    versions = mapping(outcome.get("versions"))
+    versions = mapping(run.result.get("versions"))
     if versions:
         parts.append("<h3>Versions</h3>" + table_html((), _pairs(versions), name="pairs"))
     columns = "".join(f"<div>{part}</div>" for part in parts)

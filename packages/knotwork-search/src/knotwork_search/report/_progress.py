@@ -56,7 +56,7 @@ def progress_html(run: Run) -> str:
 
 def probabilities_html(run: Run) -> str:
     """One figure for each choice, its options labelled by their values."""
-    choices = mapping(mapping(mapping(run.outcome).get("space")).get("choices"))
+    choices = mapping(run.space.get("choices"))
     figures = []
     for at, history in enumerate(histories(run.metrics)):
         labels = option_labels(history, choices)

@@ -9,17 +9,53 @@ from typing import Any
 
 import yaml
 
-from knotwork_search.report._values import mapping, numbers
+from knotwork_search.report._values import mapping, number, numbers
 
 
 @dataclass(frozen=True)
 class Run:
-    """The files of one run: `outcome` is architecture.json, None while the run is in progress."""
+    """The files of one run, a search or the training of one net.
+
+    Attributes:
+        name: what the page calls it.
+        config: config.yaml.
+        metrics: the lines of metrics.jsonl.
+        outcome: architecture.json; None while the search is in progress, and for a training.
+        training: training.json; None for a search, and while the training is in progress.
+        space: the search space, known from the start of a search on.
+    """
 
     name: str
     config: dict[str, Any]
     metrics: list[dict[str, Any]]
     outcome: dict[str, Any] | None
+    training: dict[str, Any] | None
+    space: dict[str, Any]
+
+    @property
+    def is_training(self) -> bool:
+        """Whether one net was trained rather than an architecture searched for."""
+        return self.training is not None or (self.outcome is None and "init" in self.config and "strategy" not in self.config)
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What was written at the end; empty while the run is in progress."""
+        return self.outcome or self.training or {}
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """What the search found, an option for each choice; empty where there is nothing yet."""
+        return mapping(mapping(self.outcome).get("architecture"))
+
+    @property
+    def last_step(self) -> float | None:
+        """The last step that was logged."""
+        return max((step for step in (number(record.get("step")) for record in self.metrics) if step is not None), default=None)
+
+    @property
+    def planned_steps(self) -> float | None:
+        """How many steps the settings ask for."""
+        return number(self.config.get("steps" if self.is_training else "max_steps"))
 
     def budget(self) -> dict[str, float]:
         """The limit of each cost; before the outcome is written, from settings such as `max_params`."""
@@ -53,7 +89,7 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
                 record = json.loads(line)
                 if not isinstance(record, dict):
                     raise ValueError(f"a JSON {type(record).__name__}, not an object")
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 if not line.endswith(b"\n"):
                     break
                 raise ValueError(
@@ -75,11 +111,14 @@ def read_run(run: Path) -> Run:
         raise FileNotFoundError(f"{run} is not a folder. Give the folder that the search wrote.")
     if not any((run / name).exists() for name in RUN_FILES):
         raise ValueError(f"{run} holds none of {', '.join(RUN_FILES)}. Give the folder that the search wrote.")
+    outcome = _read_object(run / "architecture.json")
     return Run(
         name=run.resolve().name,
         config=_read_config(run / "config.yaml"),
         metrics=read_metrics(run),
-        outcome=_read_outcome(run / "architecture.json"),
+        outcome=outcome,
+        training=_read_object(run / "training.json"),
+        space=mapping(mapping(outcome).get("space")) or _read_object(run / "space.json") or {},
     )
 
 
@@ -88,17 +127,17 @@ def _read_config(path: Path) -> dict[str, Any]:
         return {}
     try:
         return mapping(yaml.safe_load(path.read_bytes()))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{path} is not YAML: {error}") from error
 
 
-def _read_outcome(path: Path) -> dict[str, Any] | None:
+def _read_object(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        outcome = json.loads(path.read_bytes())
-    except ValueError as error:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
-    if not isinstance(outcome, dict):
-        raise ValueError(f"{path} holds a JSON {type(outcome).__name__}, not an object.")
-    return outcome
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds a JSON {type(found).__name__}, not an object.")
+    return found

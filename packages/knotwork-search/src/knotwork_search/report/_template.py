@@ -32,9 +32,10 @@ p { margin: 0 0 12px; }
 .tile .value { font-size: 1.45rem; font-weight: 650; line-height: 1.25; }
 .tile.good .note { color: var(--good); }
 .tile.bad .note { color: var(--bad); font-weight: 600; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr)); gap: 22px 28px;
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 330px), 1fr)); gap: 22px 28px;
   align-items: start; margin-bottom: 16px; }
 .figures > * { min-width: 0; max-width: 560px; width: 100%; }
+.figures > figure { max-width: 440px; }
 figure { margin: 0; }
 figure svg { display: block; height: auto; margin-bottom: 6px; color: var(--ink); }
 figure svg text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif
@@ -43,6 +44,7 @@ figure svg text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, "He
   font-size: 0.85rem; color: var(--soft); overflow-wrap: anywhere; }
 .legend b { color: var(--ink); font-weight: 600; }
 .swatch { display: inline-block; width: 11px; height: 11px; border-radius: 2px; margin-right: 6px; }
+.stroke { display: inline-block; width: 24px; height: 0; margin: 0 6px 0 0; vertical-align: middle; }
 .drawing .attention { fill: var(--attention); } .drawing .mlp { fill: var(--mlp); }
 .drawing .embedding { fill: var(--embedding); } .drawing .cut { stroke: var(--paper); stroke-width: 1.5; }
 .drawing .outline { fill: none; stroke: var(--soft); stroke-opacity: 0.55; stroke-dasharray: 3 3; }
@@ -61,11 +63,19 @@ table { border-collapse: collapse; font-size: 0.88rem; }
 th, td { text-align: left; padding: 5px 14px 5px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { color: var(--soft); font-weight: 500; white-space: nowrap; }
 td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
-table:not(.pairs):not(.choices) td:last-child { white-space: nowrap; }
+table:not(.pairs):not(.choices):not(.runs) td:last-child { white-space: nowrap; }
 .pairs td:first-child { color: var(--soft); } .pairs td { overflow-wrap: anywhere; } .pairs { width: 100%; }
 .choices td:last-child, .marked td { font-weight: 600; }
+.runs td { min-width: 7.5em; max-width: 24em; overflow-wrap: anywhere; }
+.runs td.number { white-space: nowrap; }
+.runs th { max-width: 24em; white-space: normal; overflow-wrap: anywhere; }
+.runs th:first-child, .runs td:first-child { position: sticky; left: 0; min-width: 12em; max-width: 12em;
+  background: var(--paper); color: var(--soft); }
+details { font-size: 0.88rem; margin-bottom: 14px; } summary { color: var(--soft); cursor: pointer; }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 14px; overflow-x: auto;
   white-space: pre-wrap; overflow-wrap: anywhere; font-size: 0.85rem; margin: 0 0 12px; }
+@media (max-width: 480px) { main { padding: 20px 14px 36px; }
+  .runs th:first-child, .runs td:first-child { min-width: 10.5em; max-width: 10.5em; } }
 @media print { main { max-width: none; } figure, pre, tr { break-inside: avoid; } }
 """
 

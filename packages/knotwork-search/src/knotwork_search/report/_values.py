@@ -7,6 +7,7 @@ another type counts as absent, so that one odd value never costs the reader the 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -35,3 +36,11 @@ def numbers(value: object) -> dict[str, float]:
     """The entries of the mapping `value` that are finite numbers."""
     found = {name: number(entry) for name, entry in mapping(value).items()}
     return {name: entry for name, entry in found.items() if entry is not None}
+
+
+def all_keys(mappings: Iterable[Any], *, any_value: bool = False) -> list[str]:
+    """The keys of all `mappings` in order of appearance; without `any_value` only those of numbers."""
+    found: dict[str, None] = {}
+    for entry in mappings:
+        found.update(dict.fromkeys(mapping(entry) if any_value else numbers(entry)))
+    return list(found)
