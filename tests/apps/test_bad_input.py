@@ -23,7 +23,7 @@ CASES = [
     (["--block-size", "100000"], "block_size 100000"),
     (["--config", "MALFORMED"], "config"),
     (["--config", "UNKNOWN_KEY"], "max_stepz"),
-    (["--space", "MALFORMED"], "is not valid YAML"),
+    (["--space", "MALFORMED"], "malformed.yaml cannot be read: "),
     (["--space", "IMPOSSIBLE"], "embed_dim 9 is not divisible by num_heads 2"),
     (["--train-portion", "1.5"], "1.5"),
     (["--report-to", "wandb"], "--report-to wandb needs the package wandb, which is not installed"),
