@@ -65,7 +65,7 @@ def test_text():
 
 @pytest.mark.parametrize("text", ["", "{", "embed 4", "{'embed': 4}", '{"embed": 4,}', "[" * 100_000])
 def test_text_that_is_no_json_is_refused(text: str):
-    with pytest.raises(ValueError, match="the JSON of an architecture cannot be read: (JSONDecode|Recursion)Error"):
+    with pytest.raises(ValueError, match=r"the JSON of an architecture cannot be read: (JSONDecode|Recursion)Error"):
         Architecture.from_json(text, SPACE)
 
 

@@ -177,7 +177,8 @@ class SearchSpace:
         per_layer = tuple(value) if isinstance(value, list | tuple) else (value,) * layers
         if len(per_layer) != layers:
             raise ValueError(
-                f"choice {choice.name!r} has {len(per_layer)} values {reprlib.repr(list(per_layer))} for {layers} layers: give one a layer"
+                f"choice {choice.name!r} has {len(per_layer)} values {reprlib.repr(list(per_layer))} for {layers} layers: "
+                "give one a layer"
             )
         return tuple(choice.options[choice.index(option)] for option in per_layer)
 

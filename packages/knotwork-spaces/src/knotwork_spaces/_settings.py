@@ -31,8 +31,8 @@ def check_weights(weights: float) -> None:
     """
     if weights > MOST_WEIGHTS:
         raise ValueError(
-            f"the largest network of the space has about {float(weights):.2g} weights, but at most {MOST_WEIGHTS:.0e} are built: "
-            "give smaller options"
+            f"the largest network of the space has about {float(weights):.2g} weights, but at most {MOST_WEIGHTS:.0e} are "
+            "built: give smaller options"
         )
 
 

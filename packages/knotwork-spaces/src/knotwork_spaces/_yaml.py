@@ -24,7 +24,7 @@ RECIPE: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("max_steps", "batch_size", "block_size"), (int,)),
     **dict.fromkeys(("learning_rate", "arch_learning_rate"), (int, float)),
 }
-"""What a recipe may set, with its types. A file from elsewhere suggests how to train, not where to write, upload or load from."""
+"""What a recipe may set, with its types: how to train, not where to write, upload to or load weights from."""
 _GRANULARITIES = ("uniform", "per_layer")
 _PRESETS = Path(__file__).parent / "presets"
 

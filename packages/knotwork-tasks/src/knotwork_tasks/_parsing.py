@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from pathlib import Path
+from typing import Any, get_type_hints
 
 from jsonargparse import ArgumentError, ArgumentParser
 from knotwork_search import RunFolder
@@ -32,11 +33,30 @@ def resumed(given: Mapping[str, Any], flags_class: type[Any]) -> dict[str, Any]:
     """
     if not given["resume"]:
         return dict(given)
-    stored = RunFolder(given["output_dir"]).read_config()
-    unknown = set(stored) - {field.name for field in fields(flags_class)}
-    if unknown:
-        raise ValueError(f"config.yaml of {given['output_dir']} has the unknown key {sorted(unknown)[0]!r}")
+    run = RunFolder(given["output_dir"])
+    stored = run.read_config()
+    check_settings(stored, flags_class, run.config)
     return {**given, **stored}
+
+
+def check_settings(stored: Mapping[str, Any], flags_class: type[Any], source: Path) -> None:
+    """Raise ValueError for settings from a file that are not among the flags, or of another type than the flag.
+
+    Args:
+        stored: by the flags' names.
+        flags_class: a dataclass with the flags.
+        source: the file.
+    """
+    types, names = get_type_hints(flags_class), {field.name for field in fields(flags_class)}
+    parser = ArgumentParser(exit_on_error=False)
+    for name in stored:
+        if name not in names:
+            raise ValueError(f"config.yaml of {source.parent} has the unknown key {name!r}")
+        parser.add_argument(f"--{name}", type=types[name])
+    try:
+        parser.parse_object(dict(stored))
+    except ArgumentError as error:
+        raise ValueError(f"{source}: {error}") from error
 
 
 def check_choices(given: Mapping[str, Any], choices: Mapping[str, Sequence[str | None]]) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import reprlib
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from knotwork_ops import Architecture
+from knotwork_ops import Architecture, read_mapping
 from knotwork_search import RunFolder, load_checkpoint
 from knotwork_spaces import adapted, family, space_from_dict
 
+from knotwork_tasks._parsing import check_settings
 from knotwork_tasks._task import Packaging, Task, task_kind
 
 
@@ -37,12 +39,18 @@ class SavedRun:
     @cached_property
     def record(self) -> dict[str, Any]:
         """``architecture.json``; empty while the search is not finished."""
-        return read_json(self.folder.architecture) if self.folder.architecture.exists() else {}
+        return read_record(self.folder.architecture) if self.folder.architecture.exists() else {}
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What the architecture that the search found reaches on the validation data; empty where the record does not say."""
+        rows = self.record.get("comparison") or [{}]
+        return rows[0].get("metrics") or {}
 
     @cached_property
     def space(self) -> Any:
         """The search space."""
-        return space_from_dict(read_json(self.folder.space))
+        return space_from_dict(read_mapping(self.folder.space))
 
     @cached_property
     def supernet(self) -> Any:
@@ -67,6 +75,7 @@ class SavedRun:
     def task(self, accelerator: Accelerator) -> Task:
         """The run's task, with its data and an untrained supernet."""
         kind = task_kind(self.space.family)
+        check_settings(self.config, kind.flags, self.folder.config)
         flags = kind.flags(**self.config, output_dir=str(self.folder.path), resume=True, push_to_hub=None)
         return kind.prepare(flags, self.folder, accelerator)
 
@@ -97,20 +106,39 @@ class SavedRun:
         return Architecture.from_json(read_text(Path(file)), self.space)
 
 
+_RECORD: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "architecture": (lambda value: isinstance(value, dict), "a mapping of options"),
+    "space": (lambda value: isinstance(value, dict), "a mapping of choices and settings"),
+    "strategy": (lambda value: isinstance(value, str), "a name"),
+    "cost": (lambda value: _are_numbers(value), "a mapping of numbers"),
+    "search_flops": (lambda value: isinstance(value, int | float), "a number"),
+    "versions": (lambda value: isinstance(value, dict), "a mapping of versions"),
+    "comparison": (
+        lambda value: (
+            isinstance(value, list) and all(isinstance(row, dict) and _are_numbers(row.get("metrics")) for row in value)
+        ),
+        "a list of mappings with metrics",
+    ),
+}
+"""What ``architecture.json`` may say, beside what is told on as it is."""
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """What ``architecture.json`` says. Raises ValueError when it is damaged; what is missing or null is not looked at."""
+    record = read_mapping(path)
+    for name, (fits, wanted) in _RECORD.items():
+        if record.get(name) is not None and not fits(record[name]):
+            raise ValueError(f"{path} has {name} {reprlib.repr(record[name])}: it must be {wanted}")
+    return record
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(n, int | float) for n in value.values())
+
+
 def read_text(path: Path) -> str:
     """A text file's content. Raises ValueError when it is not text, OSError when it cannot be read."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a text file: {error}") from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises ValueError when the file holds anything else."""
-    try:
-        values = json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} is not a JSON object")
-    return values

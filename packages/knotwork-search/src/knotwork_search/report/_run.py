@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from knotwork_ops import parse_mapping, read_mapping
 
-from knotwork_search.report._values import mapping, numbers
+from knotwork_search._run import MOST_CONFIG_BYTES
+from knotwork_search.report._values import numbers
 
 
 @dataclass(frozen=True)
@@ -50,16 +51,11 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
             if not line.strip():
                 continue
             try:
-                record = json.loads(line)
-                if not isinstance(record, dict):
-                    raise ValueError(f"a JSON {type(record).__name__}, not an object")
+                records.append(parse_mapping(line, f"{path}, line {count}"))
             except ValueError as error:
                 if not line.endswith(b"\n"):
                     break
-                raise ValueError(
-                    f"{path}, line {count} is not a JSON object ({error}): {line[:80]!r}. Remove or mend that line."
-                ) from error
-            records.append(record)
+                raise ValueError(f"{error}: {line[:80]!r}. Remove or mend that line.") from error
     return records
 
 
@@ -84,21 +80,8 @@ def read_run(run: Path) -> Run:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        return mapping(yaml.safe_load(path.read_bytes()))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {error}") from error
+    return read_mapping(path, yaml.safe_load, MOST_CONFIG_BYTES) if path.exists() else {}
 
 
 def _read_outcome(path: Path) -> dict[str, Any] | None:
-    if not path.exists():
-        return None
-    try:
-        outcome = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
-    if not isinstance(outcome, dict):
-        raise ValueError(f"{path} holds a JSON {type(outcome).__name__}, not an object.")
-    return outcome
+    return read_mapping(path) if path.exists() else None

@@ -11,12 +11,11 @@ from typing import Any
 import timm
 import torch
 from knotwork_export import Preprocessing
+from knotwork_ops import read_mapping
 from knotwork_spaces.vit import per_layer_vit as _registered  # noqa: F401  # timm knows the model by this import
 from safetensors import safe_open
 from timm.data.config import resolve_model_data_config
 from torch import nn
-
-from knotwork_tasks._saved import read_json
 
 WEIGHTS = "model.safetensors"
 
@@ -46,7 +45,7 @@ def load_classifier(folder: Path, *, weights: bool = True) -> ImageNetwork:
     Raises:
         ValueError: it is no classifier of timm's that can be loaded so; the message says why.
     """
-    config = read_json(folder / "config.json")
+    config = read_mapping(folder / "config.json")
     name = config.get("architecture")
     if not isinstance(name, str) or not timm.is_model(name):
         raise ValueError(f"{folder} is not in timm's format: its config.json names the architecture {name!r}")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from knotwork_ops import read_mapping
 from knotwork_spaces.gpt2 import PerLayerGPT2LMHeadModel
 from knotwork_spaces.llama import PerLayerLlamaForCausalLM, PerLayerMistralForCausalLM, PerLayerQwen3ForCausalLM
 from transformers import AutoConfig, AutoModelForCausalLM
-
-from knotwork_tasks._saved import read_json
 
 _OWN: tuple[Any, ...] = (
     PerLayerGPT2LMHeadModel,
@@ -31,7 +30,7 @@ def load_language_model(folder: Path, *, weights: bool = True, trust_remote_code
     Raises:
         ValueError: it is not a language model that can be loaded so; the message says why.
     """
-    own = _own_class(str(read_json(folder / "config.json").get("model_type")))
+    own = _own_class(str(read_mapping(folder / "config.json").get("model_type")))
     trust = {} if own else {"trust_remote_code": trust_remote_code}
     try:
         if not weights:
