@@ -27,7 +27,7 @@ def test_round_trip(tmp_path):
 
 def test_a_view_is_saved_as_it_looks(tmp_path):
     transposed = TENSORS["a"].t().requires_grad_()
-    save_checkpoint(tmp_path, 1, {"t": transposed}, {})
+    save_checkpoint(tmp_path, 1, {"t": transposed}, STATE)
     assert torch.equal(load_checkpoint(tmp_path)[0]["t"], transposed)
 
 
@@ -42,10 +42,10 @@ def test_the_last_two_are_kept_and_hold_no_code(tmp_path):
 
 
 def test_saving_a_step_again_replaces_it(tmp_path):
-    save_checkpoint(tmp_path, 1, TENSORS, {"try": 1})
-    save_checkpoint(tmp_path, 1, TENSORS, {"try": 2})
+    save_checkpoint(tmp_path, 1, TENSORS, {"step": 1, "try": 1})
+    save_checkpoint(tmp_path, 1, TENSORS, {"step": 1, "try": 2})
     assert names(tmp_path) == ["step-00000001"]
-    assert load_checkpoint(tmp_path)[1] == {"try": 2}
+    assert load_checkpoint(tmp_path)[1] == {"step": 1, "try": 2}
 
 
 @pytest.mark.parametrize("file", ["tensors.safetensors", "state.json"])
@@ -110,7 +110,7 @@ def test_an_optimiser_goes_on_as_if_never_stopped(tmp_path, kind):
     optimiser, fresh = optimiser_of(toy), optimiser_of(other)
     train(toy, optimiser, 3)
     other.load_state_dict(toy.state_dict())
-    save_checkpoint(tmp_path, 1, optimiser_tensors("mine", optimiser) | {"mineral.0.step": torch.tensor(99.0)}, {})
+    save_checkpoint(tmp_path, 1, optimiser_tensors("mine", optimiser) | {"mineral.0.step": torch.tensor(99.0)}, STATE)
     load_optimiser("mine", fresh, load_checkpoint(tmp_path)[0])
     train(toy, optimiser, 3)
     train(other, fresh, 3)

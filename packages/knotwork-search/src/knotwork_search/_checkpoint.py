@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from knotwork_ops import read_mapping
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -73,12 +75,21 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     broken = []
     for path in reversed(checkpoints(folder)):
         try:
-            state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-            return frozen | load_file(path / "tensors.safetensors"), state
+            return frozen | load_file(path / "tensors.safetensors"), _read_state(path / "state.json")
         except (OSError, ValueError, SafetensorError) as error:
             broken.append(f"{path.name} ({error})")
     reason = f": these cannot be read: {'; '.join(broken)}" if broken else ""
     raise ValueError(f"no checkpoint to resume from in {folder}{reason}")
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    state = read_mapping(path)
+    step, multipliers = state.get("step"), state.get("multipliers", {})
+    if isinstance(step, bool) or not isinstance(step, int) or step < 0:
+        raise ValueError(f"{path.name} has step {step!r}, which is no number of steps")
+    if not isinstance(multipliers, dict) or not all(isinstance(number, int | float) for number in multipliers.values()):
+        raise ValueError(f"{path.name} has multipliers {reprlib.repr(multipliers)}, which are not numbers")
+    return state
 
 
 def optimiser_tensors(prefix: str, optimiser: Any) -> dict[str, Tensor]:
@@ -92,10 +103,19 @@ def optimiser_tensors(prefix: str, optimiser: Any) -> dict[str, Tensor]:
 
 
 def load_optimiser(prefix: str, optimiser: Any, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what ``optimiser_tensors`` took; the groups' settings stay the optimiser's own."""
+    """Put back what ``optimiser_tensors`` took; the groups' settings stay the optimiser's own.
+
+    Raises:
+        ValueError: tensors of another optimiser or of other parameters; the message names one.
+    """
     states: dict[int, dict[str, Tensor]] = {}
+    shapes = {str(at): p.shape for at, p in enumerate(p for group in optimiser.param_groups for p in group["params"])}
     for name, tensor in tensors.items():
         if name.startswith(f"{prefix}."):
-            number, key = name[len(prefix) + 1 :].split(".", 1)
+            number, _, key = name[len(prefix) + 1 :].partition(".")
+            if number not in shapes or tensor.shape not in (torch.Size([]), shapes[number]):
+                raise ValueError(f"the checkpoint's {name} {tuple(tensor.shape)} does not fit the parameters")
             states.setdefault(int(number), {})[key] = tensor
+    if len({frozenset(state) for state in states.values()}) > 1:
+        raise ValueError(f"the checkpoint's {prefix} has not the same tensors for all parameters")
     optimiser.load_state_dict({"state": states, "param_groups": optimiser.state_dict()["param_groups"]})

@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from knotwork_ops import Architecture, read_mapping
 from knotwork_search import RunFolder, load_checkpoint
-from knotwork_spaces import adapted, family, space_from_dict
+from knotwork_spaces import adapted, check_finite, family, space_from_dict
 
 from knotwork_tasks._parsing import check_settings
 from knotwork_tasks._task import Packaging, Task, task_kind
@@ -65,6 +65,7 @@ class SavedRun:
                         f"the checkpoint in {self.folder.checkpoints} has no fitting {name}: it is of another space"
                     )
                 parameter.copy_(stored)
+        check_finite(dict(supernet.named_parameters()), self.folder.checkpoints)
         return supernet
 
     @property
@@ -103,7 +104,7 @@ class SavedRun:
 
     def architecture(self, file: Path | str) -> Architecture:
         """An architecture of the run's space from a JSON file."""
-        return Architecture.from_json(read_text(Path(file)), self.space)
+        return self.space.architecture(read_mapping(file))
 
 
 _RECORD: dict[str, tuple[Callable[[Any], bool], str]] = {

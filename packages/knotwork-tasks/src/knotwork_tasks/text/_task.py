@@ -15,7 +15,6 @@ from knotwork_ops import Architecture, read_mapping
 from knotwork_search import Batch, RunFolder, Supernet, fixed_batches, seeded
 from knotwork_spaces import adapted, family, load_pretrained, load_space, space_from_dict
 from knotwork_spaces.ordering import ordered
-from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from knotwork_tasks.text._blocks import bytes_per_token, token_blocks
@@ -23,7 +22,7 @@ from knotwork_tasks.text._flags import FAMILIES, TextFlags
 from knotwork_tasks.text._network import longest_block
 from knotwork_tasks.text._parts import split_blocks
 from knotwork_tasks.text._sources import load_text
-from knotwork_tasks.text._tokenizer import load_tokenizer
+from knotwork_tasks.text._tokenizer import existing_tokenizer, load_tokenizer
 
 VALIDATION_BATCHES = 64
 CALIBRATION_BATCH = 8
@@ -62,8 +61,8 @@ class TextPackaging:
 
 
 def load_packaging(run: RunFolder) -> TextPackaging:
-    """The packaging that a run's folder holds."""
-    return TextPackaging(AutoTokenizer.from_pretrained(run.tokenizer))
+    """The packaging that a run's folder holds. Raises ValueError when its tokenizer is missing or damaged."""
+    return TextPackaging(existing_tokenizer(str(run.tokenizer)))
 
 
 @dataclass
