@@ -131,7 +131,7 @@ class SearchSpace:
     def __getitem__(self, name: str) -> Choice:
         choice = self._choice_or_none(name)
         if choice is None:
-            raise KeyError(f"no choice {name!r} in this search space: it has {[c.name for c in self.choices]}")
+            raise KeyError(f"no choice {reprlib.repr(name)} in this search space: it has {[c.name for c in self.choices]}")
         return choice
 
     def __contains__(self, name: str) -> bool:

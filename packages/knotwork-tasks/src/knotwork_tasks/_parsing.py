@@ -21,6 +21,8 @@ def parse(parser: ArgumentParser, arguments: Sequence[str] | None) -> dict[str, 
         given = vars(parser.parse_args(list(arguments) if arguments is not None else None))
     except ArgumentError as error:
         raise ValueError(f"{error}. See --help") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"--config names a file that is not text: {error}") from error
     given.pop("config", None)
     return given
 
