@@ -58,7 +58,8 @@ def test_any_classifiers_folder_is_read_or_refused(tmp_path: Path):
         read()
 
 
-CARD = "---\nlicense: mit\n---\n\n# A\n\n## Results\n\n| metric | value |\n| --- | --- |\n| loss | 1 |\n\n## Loading it\n\n```python\n## no\n```\n"
+TABLE = "| metric | value |\n| --- | --- |\n| loss | 1 |"
+CARD = f"---\nlicense: mit\n---\n\n# A\n\n## Results\n\n{TABLE}\n\n## Loading it\n\n```python\n## no\n```\n"
 
 
 @cases(100)

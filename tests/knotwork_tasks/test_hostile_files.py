@@ -34,7 +34,7 @@ from safetensors.torch import load_file, save_file
 
 from ..hostile import MARKER, cases, damaged, evil_code, json_bytes, refused_clearly, watched, yaml_bytes
 
-SPACE = {"embed_dim": [4, 8], "depth": [1, 2], "num_heads": [1, 2], "mlp_ratio": [1, 2]}
+SPACE: dict[str, Any] = {"embed_dim": [4, 8], "depth": [1, 2], "num_heads": [1, 2], "mlp_ratio": [1, 2]}
 PREPROCESSING = Preprocessing(("a", "b", "c"), (3, 8, 8), (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
 
 
@@ -83,7 +83,8 @@ def use(run: Path) -> None:
     saved.space.validate(saved.found)
     saved.space.validate(saved.point(1))
     assert torch.stack([p.sum() for p in saved.supernet.parameters()]).isfinite().all()
-    assert len(saved.packaging.tokenizer)
+    packaging: Any = saved.packaging
+    assert len(packaging.tokenizer)
 
 
 @pytest.mark.parametrize("name", ["space.json", "architecture.json"])

@@ -83,12 +83,14 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _read_state(path: Path) -> dict[str, Any]:
-    state = read_mapping(path)
-    step, multipliers = state.get("step"), state.get("multipliers", {})
+    """The state beside the tensors, with what every resumer asks for. Raises ValueError for values of other types."""
+    state = {"multipliers": {}, "scaler": None, **read_mapping(path)}
+    step, multipliers = state.get("step"), state["multipliers"]
     if isinstance(step, bool) or not isinstance(step, int) or step < 0:
-        raise ValueError(f"{path.name} has step {step!r}, which is no number of steps")
-    if not isinstance(multipliers, dict) or not all(isinstance(number, int | float) for number in multipliers.values()):
-        raise ValueError(f"{path.name} has multipliers {reprlib.repr(multipliers)}, which are not numbers")
+        raise ValueError(f"{path.name} has step {reprlib.repr(step)}, which is no number of steps")
+    numbers = [state.get("flops", 0.0), *(multipliers.values() if isinstance(multipliers, dict) else [None])]
+    if not all(isinstance(number, int | float) for number in numbers):
+        raise ValueError(f"{path.name} has multipliers or flops that are not numbers: {reprlib.repr(numbers)}")
     return state
 
 

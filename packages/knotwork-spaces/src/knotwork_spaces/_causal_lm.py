@@ -35,9 +35,11 @@ def load_causal_lm(model_classes: Sequence[Any], name_or_folder: str) -> Any:
         if local:
             with torch.device("meta"):
                 check_size(Path(name_or_folder), known[kind](config))
-        options = {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
+        options = {"dtype": torch.float32, "output_loading_info": True}
         # Misshapen weights are listed below; transformers would name them in its log alone.
-        model, loading = known[kind].from_pretrained(name_or_folder, ignore_mismatched_sizes=True, **options)
+        model, loading = known[kind].from_pretrained(
+            name_or_folder, use_safetensors=True, ignore_mismatched_sizes=True, **options
+        )
     except Exception as error:  # the Hub's client, the network, safetensors and transformers have their own
         raise ValueError(f"no checkpoint could be loaded from {name_or_folder!r}: {error}") from error
     for what in ("missing", "unexpected", "mismatched"):
