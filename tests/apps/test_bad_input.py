@@ -21,7 +21,7 @@ CASES = [
     (["--dataset", "EMPTY"], "empty"),
     (["--max-params", "10"], "the budget of 10 params is below the smallest architecture, which has"),
     (["--block-size", "100000"], "block_size 100000"),
-    (["--config", "MALFORMED"], "config"),
+    (["--config", "MALFORMED"], "malformed.yaml cannot be read: "),
     (["--config", "UNKNOWN_KEY"], "max_stepz"),
     (["--space", "MALFORMED"], "malformed.yaml cannot be read: "),
     (["--space", "IMPOSSIBLE"], "embed_dim 9 is not divisible by num_heads 2"),

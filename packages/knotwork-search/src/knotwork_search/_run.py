@@ -12,8 +12,8 @@ from knotwork_ops import read_mapping
 
 from knotwork_search._files import write_atomically
 
-MOST_CONFIG_BYTES = 2**20
-"""Of config.yaml; PyYAML reads about that much in a second."""
+MOST_BYTES = 2**20
+"""Of a file of settings; PyYAML reads about that much in a second."""
 
 
 class RunFolder:
@@ -64,8 +64,18 @@ class RunFolder:
             OSError: it cannot be read.
         """
         self.check_resumable()
-        return read_mapping(self.config, yaml.safe_load, MOST_CONFIG_BYTES)
+        return read_settings(self.config)
 
     def write_architecture(self, record: Mapping[str, Any]) -> None:
         """Write what was found, with all that is needed to read it."""
         write_atomically(self.architecture, json.dumps(dict(record), indent=2) + "\n")
+
+
+def read_settings(path: Path | str) -> dict[str, Any]:
+    """The settings in a YAML file.
+
+    Raises:
+        ValueError: it is no mapping of names to plain values.
+        OSError: it cannot be read.
+    """
+    return read_mapping(path, yaml.safe_load, MOST_BYTES)

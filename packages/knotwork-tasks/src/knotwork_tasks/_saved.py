@@ -12,9 +12,10 @@ import torch
 from accelerate import Accelerator
 from knotwork_ops import Architecture, read_mapping
 from knotwork_search import RunFolder, load_checkpoint
-from knotwork_spaces import adapted, check_finite, family, space_from_dict
+from knotwork_spaces import check_finite, space_from_dict
 
 from knotwork_tasks._parsing import check_settings
+from knotwork_tasks._supernet import built
 from knotwork_tasks._task import Packaging, Task, task_kind
 
 
@@ -55,16 +56,24 @@ class SavedRun:
     @cached_property
     def supernet(self) -> Any:
         """The supernet in eval mode, with the weights of the newest readable checkpoint."""
-        supernet = adapted(family(self.space.family).supernet(self.space), self.config.get("lora_rank")).eval()
         tensors, _ = load_checkpoint(self.folder.checkpoints)
+        stored = sum(tensor.numel() for name, tensor in tensors.items() if name.startswith("supernet."))
+        with torch.device("meta"):
+            described = sum(weight.numel() for weight in built(self.space, rank=self.config.get("lora_rank")).parameters())
+        if stored != described:
+            raise ValueError(
+                f"the checkpoint in {self.folder.checkpoints} has {stored:,} weights, but the supernet of {self.folder.space} "
+                f"{described:,}: it is of another space"
+            )
+        supernet = built(self.space, rank=self.config.get("lora_rank")).eval()
         with torch.no_grad():
             for name, parameter in supernet.named_parameters():
-                stored = tensors.get(f"supernet.{name}")
-                if stored is None or stored.shape != parameter.shape:
+                tensor = tensors.get(f"supernet.{name}")
+                if tensor is None or tensor.shape != parameter.shape:
                     raise ValueError(
                         f"the checkpoint in {self.folder.checkpoints} has no fitting {name}: it is of another space"
                     )
-                parameter.copy_(stored)
+                parameter.copy_(tensor)
         check_finite(dict(supernet.named_parameters()), self.folder.checkpoints)
         return supernet
 

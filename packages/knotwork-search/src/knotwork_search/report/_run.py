@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from knotwork_ops import parse_mapping, read_mapping
 
-from knotwork_search._run import MOST_CONFIG_BYTES
+from knotwork_search._run import read_settings
 from knotwork_search.report._values import numbers
 
 
@@ -80,7 +79,7 @@ def read_run(run: Path) -> Run:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    return read_mapping(path, yaml.safe_load, MOST_CONFIG_BYTES) if path.exists() else {}
+    return read_settings(path) if path.exists() else {}
 
 
 def _read_outcome(path: Path) -> dict[str, Any] | None:

@@ -55,7 +55,7 @@ def _rows(path: Path) -> dict[Architecture, BenchmarkRow]:
         reader = csv.DictReader(file)
         columns = [*CHOICES, *FIGURES]
         if reader.fieldnames is None or sorted(reader.fieldnames) != sorted(columns):
-            raise ValueError(f"{path} has the columns {reprlib.repr(reader.fieldnames)}: a toy-cell benchmark has {columns}")
+            raise ValueError(f"{path} has the columns {str(reader.fieldnames)[:400]}: a toy-cell benchmark has {columns}")
         for values in reader:
             try:
                 architecture, row = _row(space, values)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -178,5 +179,5 @@ def load_cells(folder: Path | str) -> ToyCellNetwork:
     except OSError:
         raise
     except Exception as error:  # json, torch and safetensors have their own
-        raise ValueError(f"{folder} does not hold a toy-cell network: {error}") from error
+        raise ValueError(f"{folder} does not hold a toy-cell network: {shorten(str(error), 500)}") from error
     return model.eval()

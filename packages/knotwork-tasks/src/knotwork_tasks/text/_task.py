@@ -13,10 +13,11 @@ from accelerate import Accelerator
 from knotwork_export import Provenance, export
 from knotwork_ops import Architecture, read_mapping
 from knotwork_search import Batch, RunFolder, Supernet, fixed_batches, seeded
-from knotwork_spaces import adapted, family, load_pretrained, load_space, space_from_dict
+from knotwork_spaces import load_pretrained, load_space, space_from_dict
 from knotwork_spaces.ordering import ordered
 from transformers.utils import logging as transformers_logging
 
+from knotwork_tasks._supernet import built
 from knotwork_tasks.text._blocks import bytes_per_token, token_blocks
 from knotwork_tasks.text._flags import FAMILIES, TextFlags
 from knotwork_tasks.text._network import longest_block
@@ -130,7 +131,7 @@ def text_task(flags: TextFlags, run: RunFolder, accelerator: Accelerator) -> Tex
         calibration = fixed_batches(weight, CALIBRATION_BATCH, CALIBRATION_BATCHES, torch.device("cpu"))
         space = ordered(space, checkpoint, flags.order, calibration)
     return TextTask(
-        supernet=adapted(family(space.family).supernet(space, checkpoint), flags.lora_rank),
+        supernet=built(space, checkpoint, flags.lora_rank),
         weight_data=weight,
         architecture_data=architecture,
         training_data=blocks,
