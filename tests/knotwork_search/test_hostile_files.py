@@ -75,7 +75,7 @@ def test_any_run_has_a_report_or_an_error(run: Path, tmp_path: Path):
         st.tuples(st.just("metrics.jsonl"), mutated(records).map(lines)),
     )
 
-    @cases(60)
+    @cases(25)
     @given(change=changed)
     def write(change: tuple[str, bytes]):
         for name, content in whole.items():
@@ -99,7 +99,7 @@ def test_any_cached_table_is_used_or_built_anew(tmp_path: Path):
         (file,) = (tmp_path / "knotwork" / "latency").iterdir()
         stored = json.loads(file.read_text())
 
-        @cases(100)
+        @cases(40)
         @given(content=json_bytes(stored) | json_bytes({"table": stored["table"]}))
         def read(content: bytes):
             file.write_bytes(content)
