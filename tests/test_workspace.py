@@ -108,16 +108,33 @@ def test_files_and_functions_are_short():
     assert not offenders
 
 
+UNPICKLERS = ("pickle", "_pickle", "cPickle", "cloudpickle", "dill", "shelve", "marshal", "joblib")
+RUNS_CODE = ("eval", "exec", "yaml.load", "yaml.load_all", "yaml.full_load", "yaml.unsafe_load", "yaml.unsafe_load_all")
+
+
 def loads_code(path: Path) -> Iterator[int]:
-    """Lines that may run code from a data file: an import of pickle or its kin, torch.load without weights_only=True."""
-    yield from (line for name, line in imported_roots(path) if name in ("pickle", "_pickle", "cPickle", "cloudpickle", "dill"))
+    """Lines that may run code from a data file.
+
+    An import of pickle or its kin; eval and exec; YAML that is not read by safe_load; torch.load without weights_only=True,
+    numpy's with allow_pickle; a model of transformers from anything but safetensors.
+    """
+    yield from (line for name, line in imported_roots(path) if name in UNPICKLERS)
     for node in nodes(path):
-        if isinstance(node, ast.ImportFrom) and node.module == "torch" and any(alias.name == "load" for alias in node.names):
-            yield node.lineno  # write torch.load, so that this test sees the calls
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
-            safe = any(word.arg == "weights_only" and ast.unparse(word.value) == "True" for word in node.keywords)
-            if not safe:
-                yield node.lineno
+        if isinstance(node, ast.ImportFrom) and node.module in ("torch", "yaml", "numpy"):
+            # Write torch.load, so that this test sees the calls.
+            yield from (node.lineno for alias in node.names if "load" in alias.name and alias.name != "safe_load")
+        elif isinstance(node, ast.Call) and not is_safe(node):
+            yield node.lineno
+
+
+def is_safe(call: ast.Call) -> bool:
+    name = ast.unparse(call.func)
+    given = {word.arg: ast.unparse(word.value) for word in call.keywords}
+    if name == "torch.load":
+        return given.get("weights_only") == "True"
+    if name.endswith(".from_pretrained") and not re.search("config|tokenizer|processor|embedding", name, re.IGNORECASE):
+        return given.get("use_safetensors") == "True"
+    return name not in RUNS_CODE and "allow_pickle" not in given
 
 
 def test_no_data_file_can_run_code():
@@ -129,10 +146,23 @@ def test_no_data_file_can_run_code():
     ("source", "lines"),
     [
         ("import pickle", [1]),
+        ("import joblib", [1]),
         ("from torch import load", [1]),
+        ("from yaml import full_load", [1]),
+        ("from yaml import safe_load", []),
         ("import torch\ntorch.load(file, map_location='cpu')", [2]),
         ("import torch\ntorch.load(file, weights_only=False)", [2]),
         ("import torch\ntorch.load(file, weights_only=True)", []),
+        ("eval(text)", [1]),
+        ("def f():\n    exec(text)", [2]),
+        ("model.eval()", []),
+        ("yaml.load(text, Loader=yaml.SafeLoader)", [1]),
+        ("yaml.safe_load(text)", []),
+        ("np.load(file, allow_pickle=True)", [1]),
+        ("np.load(file)", []),
+        ("AutoModel.from_pretrained(folder)", [1]),
+        ("AutoModel.from_pretrained(folder, use_safetensors=True)", []),
+        ("AutoTokenizer.from_pretrained(folder)", []),
     ],
 )
 def test_loading_rule_sees_each_form(tmp_path: Path, source: str, lines: list[int]):

@@ -162,7 +162,7 @@ def _print_compressed(flags: argparse.Namespace, task: TextTask, checkpoint: Pat
     def searched() -> dict[str, Any]:
         from transformers import AutoModelForCausalLM
 
-        model = AutoModelForCausalLM.from_pretrained(found / "model")
+        model = AutoModelForCausalLM.from_pretrained(found / "model", use_safetensors=True)
         return finish(model, flags.steps, flags.inherited_rate)
 
     def scaled(score: str) -> dict[str, Any]:

@@ -47,9 +47,9 @@ def export_run(run: SavedRun, folder: Path, architecture_file: str | None, point
         cost=costs(run.supernet, architecture),
         strategy=str(config.get("strategy")) if found else "chosen by hand",
         dataset=str(config.get("dataset")),
-        metrics=record["comparison"][0]["metrics"] if found else {},
+        metrics=run.metrics if found else {},
         settings=config,
-        versions=record.get("versions", {}),
+        versions=record.get("versions") or {},
     )
     return run.packaging.export(run.supernet, architecture, folder, provenance)
 

@@ -48,8 +48,8 @@ def test_a_point_of_the_front(export_app: Main, finished: Path, tmp_path: Path, 
             '{"embed_dim": 7, "depth": 1, "num_heads": [2], "mlp_ratio": [1]}',
             "choice 'embed_dim' cannot be 7: allowed are [8, 12, 16]",
         ),
-        ("not json", "not JSON"),
-        ("[1]", "an architecture is a mapping"),
+        ("not json", "architecture.json cannot be read: JSONDecodeError"),
+        ("[1]", "architecture.json is not a mapping of names to values, but [1]"),
     ],
 )
 def test_a_bad_architecture_file(export_app: Main, finished: Path, tmp_path: Path, capsys, content: str, message: str):

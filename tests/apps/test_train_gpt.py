@@ -216,7 +216,7 @@ CASES = [
     (["--model", "nowhere"], "--model nowhere: there is no such folder or file"),
     (["--model", "EMPTY"], "holds no model: it has no config.json"),
     (["--model", "RUN"], "is a run's folder: name the model in it"),
-    (["--model", "PICKLED"], "cannot be loaded with transformers"),
+    (["--model", "PICKLED"], "weights are read from safetensors only"),
     (["--model", "CODE"], "trust_remote_code"),
     (["--model", "LARGER"], "it holds none of tokenizer.json"),
     (["--model", "BARE"], "names no search space"),

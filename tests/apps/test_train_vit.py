@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -198,13 +199,14 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     gpt = room / "GPT"
     gpt.mkdir()
     (gpt / "config.json").write_text('{"model_type": "gpt2"}')
+    shutil.copy(room / "NINE" / "model.safetensors", gpt)
     return {path.name: str(path) for path in room.iterdir()}
 
 
 CASES = [
     (["--model", "GPT"], "is not in timm's format: its config.json names the architecture None"),
     (["--model", "PICKLED"], "weights are read from safetensors only"),
-    (["--model", "BROKEN"], "cannot be loaded with timm"),
+    (["--model", "BROKEN"], "model.safetensors cannot be read: "),
     (["--model", "NINE"], "their names and order must be the same"),
     (["--model", "NAMED"], "the classes of digits are ['0', '1', '2', '3', '4'] and so on, but the model's ['a'"),
     (["--model", "MODEL", "--augment", "magic"], "unknown augment 'magic'"),

@@ -7,4 +7,4 @@ import knotwork_tasks.training  # noqa: F401
 import transformers.models.gpt2.modeling_gpt2  # noqa: F401
 
 # A fresh process for each export proves nothing here, and takes longer than a run.
-knotwork_export._export.compare = lambda *_: None
+knotwork_export._export.compare = lambda *_: None  # pyright: ignore[reportPrivateImportUsage]

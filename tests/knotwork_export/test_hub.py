@@ -39,7 +39,7 @@ class FakeApi(HfApi):
 def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "model"
     folder.mkdir()
-    auto_map = {"AutoConfig": "modeling_a.Config", "AutoModelForCausalLM": "modeling_a.Model", "AutoX": "../secret.Model"}
+    auto_map = {"AutoConfig": "modeling_a.Config", "AutoModelForCausalLM": "modeling_a.Model"}
     (folder / "config.json").write_text(json.dumps({"auto_map": auto_map}))
     for name in ("model.safetensors", "README.md", "generation_config.json", "tokenizer.json", "modeling_a.py"):
         (folder / name).write_text("x")
@@ -80,6 +80,15 @@ def test_uploads_only_what_an_export_writes(folder: Path):
     push_to_hub(folder, "ada/gpt-nano", api=api)
     assert uploaded(folder, api) == written
     assert not any("secret" in pattern for pattern in api.calls[-1][1]["allow_patterns"])
+
+
+def test_code_of_another_place_is_refused(folder: Path):
+    (folder.parent / "secret.py").write_text("mine")
+    (folder / "config.json").write_text(json.dumps({"auto_map": {"AutoModel": "../secret.Model"}}))
+    api = FakeApi()
+    with pytest.raises(ValueError, match=r"names '\.\./secret\.Model': expected MODULE\.CLASS of the folder"):
+        push_to_hub(folder, "ada/gpt-nano", api=api)
+    assert not api.calls
 
 
 def test_uploads_every_file_of_a_real_export(case):

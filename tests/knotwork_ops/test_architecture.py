@@ -65,17 +65,17 @@ def test_text():
 
 @pytest.mark.parametrize("text", ["", "{", "embed 4", "{'embed': 4}", '{"embed": 4,}', "[" * 100_000])
 def test_text_that_is_no_json_is_refused(text: str):
-    with pytest.raises(ValueError, match="an architecture must be a JSON object, but this is not JSON"):
+    with pytest.raises(ValueError, match=r"the JSON of an architecture cannot be read: (JSONDecode|Recursion)Error"):
         Architecture.from_json(text, SPACE)
 
 
 @pytest.mark.parametrize("text", ["3", "null", "[]", '"embed"', "true"])
 def test_json_that_is_no_object_is_refused(text: str):
-    with pytest.raises(ValueError, match="an architecture is a mapping of choices to options, not"):
+    with pytest.raises(ValueError, match="the JSON of an architecture is not a mapping of names to values, but"):
         Architecture.from_json(text, SPACE)
 
 
-@pytest.mark.parametrize("bad", ["NaN", "Infinity", "true", "null", '"4"', "[4]", "3", "1e999", "1" + "0" * 500])
+@pytest.mark.parametrize("bad", ["NaN", "Infinity", "true", "null", '"4"', "[4]", "3", "1e999", "1" + "0" * 18])
 def test_json_options_outside_the_space_are_refused(bad: str):
     text = f'{{"embed": {bad}, "depth": 1, "ratio": 1}}'
     with pytest.raises(ValueError, match="choice 'embed' cannot be .*: allowed are " + re.escape("[2, 4]")):

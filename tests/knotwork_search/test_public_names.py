@@ -9,7 +9,8 @@ PUBLIC = """
     Training batches cached_table
     choose comparison comparison_table costs device_name draw_architecture entropy evaluate evaluate_alone expected_flops
     fixed_batches front_csv initial_alphas likeliest load_checkpoint measure_latency most_likely nondominated outcome_record
-    planned_steps random_candidates seeded shared shortlist strategy train_alone uniform_mixture versions write_atomically
+    planned_steps random_candidates read_settings seeded shared shortlist strategy train_alone uniform_mixture versions
+    write_atomically
 """
 
 

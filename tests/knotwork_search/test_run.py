@@ -65,9 +65,9 @@ def test_no_run_cannot_be_resumed(tmp_path):
     [
         (b"a: [1, 2", "cannot be read: .*expected"),
         (b"\xff\xfe\x00", "cannot be read"),
-        (b"a: !!python/object/apply:os.system ['true']", "cannot be read: could not determine a constructor"),
-        (b"- just\n- a list\n", "is not a mapping of settings"),
-        (b"", "is not a mapping of settings"),
+        (b"a: !!python/object/apply:os.system ['true']", "cannot be read: ConstructorError: could not determine a constructor"),
+        (b"- just\n- a list\n", "is not a mapping of names to values"),
+        (b"", "is not a mapping of names to values"),
     ],
 )
 def test_a_bad_configuration_is_refused(tmp_path, content, message):

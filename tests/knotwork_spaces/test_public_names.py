@@ -8,8 +8,8 @@ import pytest
 from knotwork_spaces import Family, cells, family, family_names, gpt2, llama, vit
 
 PUBLIC = """
-    Family Pretrained SpaceDefinition adapted family family_names load_pretrained load_space merged_state preset_names
-    presets_of space_definition space_from_dict
+    Family Pretrained SpaceDefinition adapted check_finite check_model_folder check_size family family_names load_pretrained
+    load_space merged_state preset_names presets_of space_definition space_from_dict
 """
 GPT2 = """
     GPT2Space GPT2Supernet PerLayerGPT2Config PerLayerGPT2LMHeadModel gpt2_cost load_pretrained plain_metrics plain_model
@@ -20,7 +20,10 @@ LLAMA = """
     PerLayerQwen3Config PerLayerQwen3ForCausalLM llama_cost load_pretrained plain_metrics plain_model
     slice_state_dict units
 """
-VIT = "ViTSpace ViTSupernet load_pretrained per_layer_vit plain_metrics plain_model slice_state_dict units vit_cost"
+VIT = """
+    ViTSpace ViTSupernet check_timm_folder load_pretrained per_layer_vit plain_metrics plain_model slice_state_dict units
+    vit_cost
+"""
 CELLS = """
     OPERATIONS BenchmarkRow ToyCellNetwork ToyCellSpace ToyCellSupernet cell_cost load_cells plain_metrics plain_model
     read_benchmark recalibrate save_cells slice_state_dict

@@ -45,16 +45,16 @@ def test_unknown_presets_are_refused_with_the_list(name: str):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"", r"a space is a mapping that names its family and its choices, not 'None'"),
-        (b"gpt2", r"a space is a mapping .*not 'gpt2'"),
-        (b"- 1\n- 2", r"a space is a mapping .*not '\[1, 2\]'"),
-        (b"1: 2", r"a space is a mapping .*not '\{1: 2\}'"),
-        (b"family: [", r"'.*space.yaml' is not valid YAML"),
-        (b"family: gpt2\n\tdepth: 3", r"'.*space.yaml' is not valid YAML"),
-        (b"[" * 5000, r"'.*space.yaml' is not valid YAML"),
-        (b"? [a]\n: b", r"'.*space.yaml' is not valid YAML"),
-        (b"family: !!python/object/apply:os.getcwd []", r"'.*space.yaml' is not valid YAML"),
-        (b"family: \xff", r"cannot read the space file '.*space.yaml'"),
+        (b"", r"space.yaml is not a mapping of names to values, but None"),
+        (b"gpt2", r"space.yaml is not a mapping .*but 'gpt2'"),
+        (b"- 1\n- 2", r"space.yaml is not a mapping .*but \[1, 2\]"),
+        (b"1: 2", r"space.yaml has the key 1: keys must be names"),
+        (b"family: [", r"space.yaml cannot be read: ParserError"),
+        (b"family: gpt2\n\tdepth: 3", r"space.yaml cannot be read: ScannerError"),
+        (b"[" * 5000, r"space.yaml cannot be read: RecursionError"),
+        (b"? [a]\n: b", r"space.yaml cannot be read: ConstructorError"),
+        (b"family: !!python/object/apply:os.getcwd []", r"space.yaml cannot be read: ConstructorError"),
+        (b"family: \xff", r"space.yaml cannot be read: UnicodeDecodeError"),
     ],
     ids=lambda value: str(value)[:20],
 )
@@ -69,7 +69,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match=r"cannot read the space file '.*none.yaml'"):
         load_space(str(tmp_path / "none.yaml"))
     (tmp_path / "folder.yml").mkdir()
-    with pytest.raises(ValueError, match=r"cannot read the space file '.*folder.yml'"):
+    with pytest.raises(ValueError, match=r"folder.yml is no regular file"):
         load_space(str(tmp_path / "folder.yml"))
 
 

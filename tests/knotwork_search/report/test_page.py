@@ -282,10 +282,10 @@ def test_a_folder_that_is_no_run(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("architecture.json", "{", r"architecture\.json is not JSON"),
-        ("architecture.json", "[]", r"architecture\.json holds a JSON list"),
-        ("config.yaml", "a: [", r"config\.yaml is not YAML"),
-        ("metrics.jsonl", "{}\noops\n{}\n", r"metrics\.jsonl, line 2 is not a JSON object"),
+        ("architecture.json", "{", r"architecture\.json cannot be read: JSONDecodeError"),
+        ("architecture.json", "[]", r"architecture\.json is not a mapping"),
+        ("config.yaml", "a: [", r"config\.yaml cannot be read: ParserError"),
+        ("metrics.jsonl", "{}\noops\n{}\n", r"metrics\.jsonl, line 2 cannot be read: JSONDecodeError"),
     ],
 )
 def test_a_broken_file_is_named(make_run: MakeRun, name: str, content: str, message: str):

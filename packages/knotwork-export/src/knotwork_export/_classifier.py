@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from huggingface_hub import ModelCard
+from knotwork_ops import read_mapping
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -75,12 +76,15 @@ class Classifier:
     @classmethod
     def at(cls, folder: Path, model: nn.Module, images: Tensor | None, logits: Tensor | None) -> Classifier:
         """Of a model that was exported to this folder, described as the folder's configuration does. Raises as ``of`` does."""
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        stored = config["pretrained_cfg"]
-        settings = {name: stored[name] for name in ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")}
-        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
-        preprocessing = Preprocessing(labels=tuple(config["label_names"]), **values)
-        return cls.of(model, (config["architecture"], config["model_args"]), preprocessing, images, logits)
+        config = read_mapping(folder / "config.json")
+        try:
+            stored, named = config["pretrained_cfg"], (str(config["architecture"]), dict(config["model_args"]))
+            settings = {name: stored[name] for name in ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")}
+            values: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in settings.items()}
+            preprocessing = Preprocessing(labels=tuple(config["label_names"]), **values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{folder / 'config.json'} describes no classifier ({type(error).__name__}: {error})") from error
+        return cls.of(model, named, preprocessing, images, logits)
 
     def write(self, folder: Path) -> None:
         """Write configuration, weights and the code of a per-layer model."""

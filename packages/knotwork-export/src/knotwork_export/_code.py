@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
-import json
+import re
+import reprlib
 import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+
+from knotwork_ops import read_mapping
 
 from knotwork_export._errors import ExportError
+
+_REFERENCE = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*", re.ASCII)
 
 
 def has_custom_code(folder: Path) -> bool:
@@ -18,9 +22,8 @@ def has_custom_code(folder: Path) -> bool:
 
 
 def code_files(folder: Path) -> list[str]:
-    """Names of the Python files that the folder's configuration refers to."""
-    modules = {str(reference).split(".")[0] for reference in _auto_map(folder).values()}
-    return sorted(f"{module}.py" for module in modules if module.isidentifier())
+    """Names of the Python files that the folder's configuration refers to. Raises ValueError for one of another place."""
+    return sorted({f"{reference.split('.')[0]}.py" for reference in _auto_map(folder)})
 
 
 def check_code(path: Path, may_import: Collection[str]) -> None:
@@ -33,9 +36,19 @@ def check_code(path: Path, may_import: Collection[str]) -> None:
             )
 
 
-def _auto_map(folder: Path) -> dict[str, Any]:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return config.get("auto_map") or {} if isinstance(config, dict) else {}
+def _auto_map(folder: Path) -> list[str]:
+    """What the configuration names as MODULE.CLASS."""
+    config = read_mapping(folder / "config.json")
+    given = config.get("auto_map") or {}
+    if not isinstance(given, dict):
+        raise ValueError(f"{folder / 'config.json'} has auto_map {reprlib.repr(given)}: expected a mapping")
+    named = [name for value in given.values() for name in (value if isinstance(value, list) else [value]) if name is not None]
+    for name in named:
+        if not isinstance(name, str) or not _REFERENCE.fullmatch(name):
+            raise ValueError(
+                f"auto_map in {folder / 'config.json'} names {reprlib.repr(name)}: expected MODULE.CLASS of the folder"
+            )
+    return named
 
 
 def _imported(path: Path) -> Iterator[str]:

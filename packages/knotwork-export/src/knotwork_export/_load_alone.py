@@ -122,7 +122,9 @@ def _pretrained(auto_class: Any, request: dict[str, Any], **options: Any) -> Any
     """The model in eval mode; exits where weights and configuration do not fit each other."""
     import torch
 
-    model, report = auto_class.from_pretrained(request["folder"], output_loading_info=True, **options, **_trust(request))
+    model, report = auto_class.from_pretrained(
+        request["folder"], use_safetensors=True, output_loading_info=True, **options, **_trust(request)
+    )
     wrong = {kind: sorted(map(str, names)) for kind, names in report.items() if names}
     if wrong:
         sys.exit(f"the weights do not fit the configuration: {wrong}")

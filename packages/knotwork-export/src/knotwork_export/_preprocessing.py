@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
+LARGEST_IMAGE = 2**14
+"""Pixels a side, and channels: 3 GB in colour and float32."""
 CROP_MODES = ("center", "squash", "border")
 
 
@@ -40,7 +42,9 @@ class Preprocessing:
         if isinstance(self.labels, str) or not all(isinstance(label, str) and label for label in self.labels):
             raise ValueError(f"labels are {self.labels!r}: expected a tuple of names, none of them empty")
         if len(self.input_size) != 3 or not all(_whole(size) for size in self.input_size):
-            raise ValueError(f"input_size is {self.input_size}: expected (channels, height, width), positive whole numbers")
+            raise ValueError(
+                f"input_size is {self.input_size}: expected (channels, height, width), whole numbers from 1 to {LARGEST_IMAGE}"
+            )
         for name in ("mean", "std"):
             values = getattr(self, name)
             if len(values) != self.input_size[0] or not all(math.isfinite(value) for value in values):
@@ -68,4 +72,4 @@ class Preprocessing:
 
 
 def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= LARGEST_IMAGE

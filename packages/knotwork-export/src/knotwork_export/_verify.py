@@ -46,6 +46,8 @@ def verify_export(
     The logits must equal the model's, computed here on the CPU in its own precision with as many threads, bit for bit. They
     must equal ``reference_logits`` within a tolerance of 1e-5 in float32, relative to the largest logit (or to one).
 
+    A folder's own code runs in that process: verify what you exported, not what came from elsewhere.
+
     Args:
         folder: what ``export`` wrote.
         model: the model it was written from.
@@ -67,6 +69,8 @@ def verify_classifier(
 
     It is loaded with timm and, where that is installed, with transformers. Logits are compared as ``verify_export`` does; both
     libraries must prepare images as the folder's configuration says.
+
+    A folder's own code runs in that process: verify what you exported, not what came from elsewhere.
 
     Args:
         folder: what ``export_classifier`` wrote.

@@ -11,7 +11,7 @@ from knotwork_ops._attention import (
     fixed_head_width,
     head_width,
 )
-from knotwork_ops._choices import DEPTH, Choice, SearchSpace
+from knotwork_ops._choices import DEPTH, LARGEST_OPTION, MOST_LAYERS, Choice, SearchSpace
 from knotwork_ops._conv1d import conv1d
 from knotwork_ops._conv2d import conv2d
 from knotwork_ops._depth import Depth, GatedDepth, MixedDepth, SlicedDepth, run_layers
@@ -20,6 +20,7 @@ from knotwork_ops._kernel import Kernel, MixedKernel, SlicedKernel
 from knotwork_ops._kinds import KindShare, mixed_kinds, run_kinds, sliced_kind
 from knotwork_ops._linear import EntangledLinear, linear
 from knotwork_ops._loss import linear_cross_entropy
+from knotwork_ops._mapping import parse_mapping, read_mapping
 from knotwork_ops._mixture import HardSample, Mixture, Selection
 from knotwork_ops._mlp import hidden_units, mlp_width
 from knotwork_ops._norm import layer_norm, rms_norm
@@ -28,6 +29,8 @@ from knotwork_ops._separable import separable_conv2d
 
 __all__ = [
     "DEPTH",
+    "LARGEST_OPTION",
+    "MOST_LAYERS",
     "AdaptedWeight",
     "Architecture",
     "Choice",
@@ -69,7 +72,9 @@ __all__ = [
     "linear_cross_entropy",
     "mixed_kinds",
     "mlp_width",
+    "parse_mapping",
     "prefix_width",
+    "read_mapping",
     "rms_norm",
     "run_kinds",
     "run_layers",

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from knotwork_ops._mapping import parse_mapping
+
 if TYPE_CHECKING:
     from knotwork_ops._choices import SearchSpace
 
@@ -59,13 +61,9 @@ class Architecture(Mapping[str, Any]):
         """Read and validate an architecture.
 
         Raises:
-            ValueError: the text is not JSON, or not an architecture of the space; the message says what is allowed.
+            ValueError: the text is not a JSON object, or not an architecture of the space; the message says what is allowed.
         """
-        try:
-            values = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise ValueError(f"an architecture must be a JSON object, but this is not JSON: {error}") from error
-        return space.architecture(values)
+        return space.architecture(parse_mapping(text, "the JSON of an architecture"))
 
     def __str__(self) -> str:
         parts = []

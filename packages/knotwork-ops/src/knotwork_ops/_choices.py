@@ -16,6 +16,10 @@ DEPTH = "depth"
 
 LARGEST_OPTION = 10**9
 """No width, count or ratio is larger; what is would overflow or exhaust memory long before."""
+MOST_OPTIONS = 1000
+"""Of one choice. What is mixed is mixed over all of them, and every one is compared with those of other choices."""
+MOST_LAYERS = 10_000
+"""Of a network. Each has modules and weights of its own, and an entry in every architecture."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,8 @@ class Choice:
         layers: the number of layers that choose separately, or None when one option serves the whole net.
 
     Raises:
-        ValueError: no options, numbers that are not positive, distinct and ascending, names that are empty or not distinct, or
-            numbers beside names.
+        ValueError: no options or more than 1000, numbers that are not positive, distinct and ascending, names that are empty
+            or not distinct, numbers beside names, or more than 10,000 layers.
     """
 
     name: str
@@ -40,12 +44,18 @@ class Choice:
     def __post_init__(self) -> None:
         if not self.options:
             raise ValueError(f"choice {self.name!r} has no options: give at least one")
+        if len(self.options) > MOST_OPTIONS:
+            raise ValueError(
+                f"choice {self.name!r} has {len(self.options):,} options: at most {MOST_OPTIONS:,} can be compared"
+            )
         if all(isinstance(option, str) for option in self.options):
             self._check_names()
         else:
             self._check_numbers()
         if self.layers is not None and (isinstance(self.layers, bool) or not isinstance(self.layers, int) or self.layers < 1):
             raise ValueError(f"choice {self.name!r} is made in {self.layers} layers: it must be a whole number from 1, or None")
+        if self.layers is not None and self.layers > MOST_LAYERS:
+            raise ValueError(f"choice {self.name!r} is made in {self.layers:,} layers: a network has at most {MOST_LAYERS:,}")
 
     def _check_names(self) -> None:
         if not all(self.options):
@@ -89,8 +99,8 @@ class SearchSpace:
     """The choices of a network, in order; families of networks extend it with what their supernet needs.
 
     Raises:
-        ValueError: two choices of one name, or a per-layer ``depth``, or per-layer choices whose number of layers is not
-            the largest depth.
+        ValueError: two choices of one name, a per-layer ``depth`` or one of more than 10,000 layers, or per-layer choices whose
+            number of layers is not the largest depth.
     """
 
     choices: tuple[Choice, ...]
@@ -105,6 +115,10 @@ class SearchSpace:
             return
         if depth.per_layer or any(not isinstance(o, int) for o in depth.options):
             raise ValueError(f"choice {DEPTH!r} must be one whole number for the net, not {depth}")
+        if depth.numbers[-1] > MOST_LAYERS:
+            raise ValueError(
+                f"choice {DEPTH!r} has the option {depth.numbers[-1]:,}: a network has at most {MOST_LAYERS:,} layers"
+            )
         for choice in self.choices:
             if choice.layers not in (None, depth.options[-1]):
                 raise ValueError(
@@ -117,7 +131,7 @@ class SearchSpace:
     def __getitem__(self, name: str) -> Choice:
         choice = self._choice_or_none(name)
         if choice is None:
-            raise KeyError(f"no choice {name!r} in this search space: it has {[c.name for c in self.choices]}")
+            raise KeyError(f"no choice {reprlib.repr(name)} in this search space: it has {[c.name for c in self.choices]}")
         return choice
 
     def __contains__(self, name: str) -> bool:
@@ -142,11 +156,13 @@ class SearchSpace:
                 message names the choice, the bad value and the allowed options.
         """
         if not isinstance(values, Mapping):
-            raise ValueError(f"an architecture is a mapping of choices to options, not {values!r}")
+            raise ValueError(f"an architecture is a mapping of choices to options, not {reprlib.repr(values)}")
         unknown = [name for name in values if name not in self]
         if unknown:
             allowed = [choice.name for choice in self.choices]
-            raise ValueError(f"unknown choice {unknown[0]!r} = {values[unknown[0]]!r}: this space has {allowed}")
+            raise ValueError(
+                f"unknown choice {reprlib.repr(unknown[0])} = {reprlib.repr(values[unknown[0]])}: this space has {allowed}"
+            )
         for choice in self.choices:
             if choice.name not in values:
                 raise ValueError(f"choice {choice.name!r} is missing: allowed are {list(choice.options)}")
@@ -161,7 +177,8 @@ class SearchSpace:
         per_layer = tuple(value) if isinstance(value, list | tuple) else (value,) * layers
         if len(per_layer) != layers:
             raise ValueError(
-                f"choice {choice.name!r} has {len(per_layer)} values {list(per_layer)} for {layers} layers: give one a layer"
+                f"choice {choice.name!r} has {len(per_layer)} values {reprlib.repr(list(per_layer))} for {layers} layers: "
+                "give one a layer"
             )
         return tuple(choice.options[choice.index(option)] for option in per_layer)
 

@@ -18,7 +18,7 @@ from knotwork_search._processes import shared
 from knotwork_search._profile import StepProfile
 from knotwork_search._protocols import Alphas, Batch, Strategy, Supernet, TimedSupernet
 from knotwork_search._recorder import Recorder
-from knotwork_search._run import RunFolder
+from knotwork_search._run import RunFolder, read_settings
 from knotwork_search._sampling import draw_architecture, most_likely, seeded, uniform_mixture
 from knotwork_search._select import Ranked, choose, random_candidates
 from knotwork_search._settings import SearchSettings, TrainSettings
@@ -76,6 +76,7 @@ __all__ = [
     "outcome_record",
     "planned_steps",
     "random_candidates",
+    "read_settings",
     "seeded",
     "shared",
     "shortlist",

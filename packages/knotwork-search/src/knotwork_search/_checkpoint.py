@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import reprlib
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from knotwork_ops import read_mapping
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -94,8 +96,8 @@ def load_checkpoint(
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-    if not isinstance(state, dict) or state.pop("digest", None) != _digest(path / TENSORS):
+    state = _read_state(path / "state.json")
+    if state.pop("digest", None) != _digest(path / TENSORS):
         raise ValueError(f"{TENSORS} is not what state.json was written for")
     return load_file(path / TENSORS), state
 
@@ -104,6 +106,18 @@ def _digest(path: Path) -> str:
     """Safetensors notices a file that is cut short, but not one whose numbers have changed."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "blake2b").hexdigest()
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """The state beside the tensors, with what every resumer asks for. Raises ValueError for values of other types."""
+    state = {"multipliers": {}, "scaler": None, "flops": 0.0, "skipped": 0, **read_mapping(path)}
+    step, multipliers = state.get("step"), state["multipliers"]
+    if isinstance(step, bool) or not isinstance(step, int) or step < 0:
+        raise ValueError(f"{path.name} has step {reprlib.repr(step)}, which is no number of steps")
+    numbers = [state["flops"], state["skipped"], *(multipliers.values() if isinstance(multipliers, dict) else [None])]
+    if not all(isinstance(number, int | float) for number in numbers):
+        raise ValueError(f"{path.name} has multipliers, flops or skipped steps that are not numbers: {reprlib.repr(numbers)}")
+    return state
 
 
 def optimiser_tensors(prefix: str, optimiser: Any) -> dict[str, Tensor]:
@@ -117,10 +131,19 @@ def optimiser_tensors(prefix: str, optimiser: Any) -> dict[str, Tensor]:
 
 
 def load_optimiser(prefix: str, optimiser: Any, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what ``optimiser_tensors`` took; the groups' settings stay the optimiser's own."""
+    """Put back what ``optimiser_tensors`` took; the groups' settings stay the optimiser's own.
+
+    Raises:
+        ValueError: tensors of another optimiser or of other parameters; the message names one.
+    """
     states: dict[int, dict[str, Tensor]] = {}
+    shapes = {str(at): p.shape for at, p in enumerate(p for group in optimiser.param_groups for p in group["params"])}
     for name, tensor in tensors.items():
         if name.startswith(f"{prefix}."):
-            number, key = name[len(prefix) + 1 :].split(".", 1)
+            number, _, key = name[len(prefix) + 1 :].partition(".")
+            if number not in shapes or tensor.shape not in (torch.Size([]), shapes[number]):
+                raise ValueError(f"the checkpoint's {name} {tuple(tensor.shape)} does not fit the parameters")
             states.setdefault(int(number), {})[key] = tensor
+    if len({frozenset(state) for state in states.values()}) > 1:
+        raise ValueError(f"the checkpoint's {prefix} has not the same tensors for all parameters")
     optimiser.load_state_dict({"state": states, "param_groups": optimiser.state_dict()["param_groups"]})

@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from knotwork_ops import read_mapping
 
 from knotwork_search._files import write_atomically
+
+MOST_BYTES = 2**20
+"""Of a file of settings; PyYAML reads about that much in a second."""
 
 
 class RunFolder:
@@ -75,16 +79,21 @@ class RunFolder:
 
         Raises:
             ValueError: a file that is missing or not a YAML mapping.
+            OSError: it cannot be read.
         """
         self.check_resumable()
-        try:
-            config = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ValueError(f"{self.config} cannot be read: {' '.join(str(error).split())}") from error
-        if not isinstance(config, dict):
-            raise ValueError(f"{self.config} is not a mapping of settings")
-        return config
+        return read_settings(self.config)
 
     def write_architecture(self, record: Mapping[str, Any]) -> None:
         """Write what was found, with all that is needed to read it."""
         write_atomically(self.architecture, json.dumps(dict(record), indent=2) + "\n")
+
+
+def read_settings(path: Path | str) -> dict[str, Any]:
+    """The settings in a YAML file.
+
+    Raises:
+        ValueError: it is no mapping of names to plain values.
+        OSError: it cannot be read.
+    """
+    return read_mapping(path, yaml.safe_load, MOST_BYTES)

@@ -38,12 +38,16 @@ def adapted(supernet: SupernetT, rank: int | None) -> SupernetT:
         The same supernet.
 
     Raises:
-        ValueError: a rank that is no positive whole number, or a supernet without linear maps to adapt.
+        ValueError: a rank that is no positive whole number or above that of any weight, or a supernet without linear maps to
+            adapt.
         ImportError: peft is not installed.
     """
     if rank is None:
         return supernet
     check_whole("the rank of the adapters", rank)
+    most = max(max(weight.shape, default=0) for weight in supernet.parameters())
+    if rank > most:
+        raise ValueError(f"the rank of the adapters is {rank}: the largest weight that they adapt has {most} rows or columns")
     layers = getattr(supernet, "adapted_layers", ())
     if not layers:
         raise ValueError(f"a {type(supernet).__name__} has no linear maps to adapt: train its weights instead")

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
-from knotwork_ops import Option, SearchSpace
+from knotwork_ops import Option, SearchSpace, read_mapping
 
 from knotwork_spaces._families import family
 from knotwork_spaces._settings import is_number
 
 WIDTH = "embed_dim"
 """The choice whose options, when none is above one, can only be shares."""
+MOST_BYTES = 2**20
+"""Of a space's file; PyYAML reads about that much in a second."""
+RECIPE: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("dataset", "tokenizer", "text_column", "augment"), (str,)),
+    **dict.fromkeys(("max_steps", "batch_size", "block_size"), (int,)),
+    **dict.fromkeys(("learning_rate", "arch_learning_rate"), (int, float)),
+}
+"""What a recipe may set, with its types: how to train, not where to write, upload to or load weights from."""
 _GRANULARITIES = ("uniform", "per_layer")
 _PRESETS = Path(__file__).parent / "presets"
 
@@ -91,11 +100,9 @@ def load_space(name_or_file: str) -> SpaceDefinition:
     else:
         raise ValueError(f"unknown space {name_or_file!r}: give a YAML file or one of the presets {preset_names()}")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        values = read_mapping(path, yaml.safe_load, MOST_BYTES)
+    except OSError as error:
         raise ValueError(f"cannot read the space file {name_or_file!r}: {error}") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"the space file {name_or_file!r} is not valid YAML: {' '.join(str(error).split())}") from error
     return space_definition(values)
 
 
@@ -106,16 +113,15 @@ def space_definition(values: Any) -> SpaceDefinition:
     ``recipe`` is a mapping of search settings; everything else is a setting of the family.
 
     Raises:
-        ValueError: not a mapping, no family, or a choice that is malformed.
+        ValueError: not a mapping, no family, or a choice or recipe that is malformed.
     """
     if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
-        raise ValueError(f"a space is a mapping that names its family and its choices, not {str(values)[:80]!r}")
+        raise ValueError(f"a space is a mapping that names its family and its choices, not {reprlib.repr(values)}")
     values = dict(values)
     name, recipe = values.pop("family", None), values.pop("recipe", {})
     if not isinstance(name, str):
-        raise ValueError(f"a space must name its family, such as 'family: gpt2', not {name!r}")
-    if not isinstance(recipe, Mapping):
-        raise ValueError(f"'recipe' is a mapping of search settings, not {recipe!r}")
+        raise ValueError(f"a space must name its family, such as 'family: gpt2', not {reprlib.repr(name)}")
+    _check_recipe(recipe)
     space = family(name).space
     options: dict[str, list[Option]] = {}
     per_layer: list[str] = []
@@ -128,6 +134,17 @@ def space_definition(values: Any) -> SpaceDefinition:
     return SpaceDefinition(name, options, tuple(per_layer), values, dict(recipe))
 
 
+def _check_recipe(recipe: Any) -> None:
+    if not isinstance(recipe, Mapping):
+        raise ValueError(f"'recipe' is a mapping of search settings, not {reprlib.repr(recipe)}")
+    for name, value in recipe.items():
+        if name not in RECIPE:
+            raise ValueError(f"'recipe' has the unknown key {reprlib.repr(name)}: it may set {list(RECIPE)}")
+        if isinstance(value, bool) or not isinstance(value, RECIPE[name]):
+            wanted = " or ".join(kind.__name__ for kind in RECIPE[name])
+            raise ValueError(f"'recipe' has {name} {reprlib.repr(value)}: it must be of the type {wanted}")
+
+
 def _choice(name: str, value: Any, *, named: bool) -> tuple[list[Option], str]:
     granularity = "uniform"
     if isinstance(value, Mapping):
@@ -136,11 +153,11 @@ def _choice(name: str, value: Any, *, named: bool) -> tuple[list[Option], str]:
             raise ValueError(f"choice {name!r} has the unknown keys {sorted(map(str, unknown))}: options, granularity")
         granularity, value = value.get("granularity", "uniform"), value.get("options")
     if granularity not in _GRANULARITIES:
-        raise ValueError(f"choice {name!r} has granularity {granularity!r}: known are {list(_GRANULARITIES)}")
+        raise ValueError(f"choice {name!r} has granularity {reprlib.repr(granularity)}: known are {list(_GRANULARITIES)}")
     if not isinstance(value, list) or not value:
-        raise ValueError(f"choice {name!r} needs a list of options, not {value!r}")
+        raise ValueError(f"choice {name!r} needs a list of options, not {reprlib.repr(value)}")
     if not all(isinstance(option, str) if named else is_number(option) for option in value):
-        raise ValueError(f"choice {name!r} has options {value}: they must be {'names' if named else 'numbers'}")
+        raise ValueError(f"choice {name!r} has options {reprlib.repr(value)}: they must be {'names' if named else 'numbers'}")
     return value, granularity
 
 
@@ -151,12 +168,12 @@ def space_from_dict(values: Mapping[str, Any]) -> SearchSpace:
         ValueError: the mapping does not describe a space.
     """
     if not isinstance(values, Mapping) or not isinstance(values.get("choices"), Mapping):
-        raise ValueError(f"a stored space has a family and choices, not {str(values)[:80]!r}")
+        raise ValueError(f"a stored space has a family and choices, not {reprlib.repr(values)}")
     settings = {name: value for name, value in values.items() if name not in ("family", "choices")}
     choices: dict[str, Any] = {}
     for name, choice in values["choices"].items():
         if not isinstance(choice, Mapping):
-            raise ValueError(f"choice {name!r} of a stored space has options and layers, not {choice!r}")
+            raise ValueError(f"choice {name!r} of a stored space has options and layers, not {reprlib.repr(choice)}")
         granularity = "uniform" if choice.get("layers") is None else "per_layer"
         choices[name] = {"options": choice.get("options"), "granularity": granularity}
     space = space_definition({"family": values.get("family"), **choices, **settings}).build()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from knotwork_ops import read_mapping
 
 from knotwork_search._files import write_atomically
 from knotwork_search._protocols import TimedSupernet
@@ -46,8 +47,8 @@ def cached_table(
     where = key["device"]
     if path.exists():
         try:
-            table = LatencyTable.from_dict(supernet.space, json.loads(path.read_text(encoding="utf-8"))["table"])
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            table = LatencyTable.from_dict(supernet.space, read_mapping(path).get("table", {}))
+        except (OSError, ValueError) as error:
             notify(f"{path} is damaged and is built anew: {error}")
         else:
             notify(f"latencies of {where} as measured before, {_error_line(table.median_error)}: {path}")

@@ -74,7 +74,7 @@ class LatencyTable:
             outside, blocks = (torch.tensor(values[name], dtype=torch.float64) for name in ("outside", "blocks"))
             error = values["median_error"]
             shapes = [tuple(len(space[name].options) for name in names) for names in (shared, (*shared, *inside))]
-        except (KeyError, TypeError, RuntimeError, ValueError) as problem:
+        except (KeyError, TypeError, RuntimeError, ValueError, OverflowError) as problem:
             raise ValueError(f"it is no latency table of this space: {problem}") from problem
         if [tuple(outside.shape), tuple(blocks.shape)] != shapes:
             raise ValueError(f"its tables are {tuple(outside.shape)} and {tuple(blocks.shape)}, but the space's {shapes}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from knotwork_ops import parse_mapping, read_mapping
 
+from knotwork_search._run import read_settings
 from knotwork_search.report._values import mapping, number, numbers
 
 
@@ -86,16 +86,11 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
             if not line.strip():
                 continue
             try:
-                record = json.loads(line)
-                if not isinstance(record, dict):
-                    raise ValueError(f"a JSON {type(record).__name__}, not an object")
-            except (ValueError, RecursionError) as error:
+                records.append(parse_mapping(line, f"{path}, line {count}"))
+            except ValueError as error:
                 if not line.endswith(b"\n"):
                     break
-                raise ValueError(
-                    f"{path}, line {count} is not a JSON object ({error}): {line[:80]!r}. Remove or mend that line."
-                ) from error
-            records.append(record)
+                raise ValueError(f"{error}: {line[:80]!r}. Remove or mend that line.") from error
     return records
 
 
@@ -123,21 +118,8 @@ def read_run(run: Path) -> Run:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        return mapping(yaml.safe_load(path.read_bytes()))
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"{path} is not YAML: {error}") from error
+    return read_settings(path) if path.exists() else {}
 
 
 def _read_object(path: Path) -> dict[str, Any] | None:
-    if not path.exists():
-        return None
-    try:
-        found = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} holds a JSON {type(found).__name__}, not an object.")
-    return found
+    return read_mapping(path) if path.exists() else None

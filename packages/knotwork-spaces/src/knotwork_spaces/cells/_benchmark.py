@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import reprlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,12 +43,19 @@ def read_benchmark(path: Path | str) -> dict[Architecture, BenchmarkRow]:
             names the line.
         OSError: the file cannot be read.
     """
+    try:
+        return _rows(Path(path))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a CSV file: {error}") from error
+
+
+def _rows(path: Path) -> dict[Architecture, BenchmarkRow]:
     space, rows = ToyCellSpace.build(), {}
-    with Path(path).open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         columns = [*CHOICES, *FIGURES]
         if reader.fieldnames is None or sorted(reader.fieldnames) != sorted(columns):
-            raise ValueError(f"{path} has the columns {reader.fieldnames}: a toy-cell benchmark has {columns}")
+            raise ValueError(f"{path} has the columns {str(reader.fieldnames)[:400]}: a toy-cell benchmark has {columns}")
         for values in reader:
             try:
                 architecture, row = _row(space, values)
@@ -82,5 +90,5 @@ def _figure(name: str, text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf or (name != "parameters" and value > 100):
-        raise ValueError(f"{name} is {text!r}: it must be a {'count' if name == 'parameters' else 'percentage'}")
+        raise ValueError(f"{name} is {reprlib.repr(text)}: it must be a {'count' if name == 'parameters' else 'percentage'}")
     return value

@@ -6,10 +6,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
-from knotwork_ops import Choice, SearchSpace
+from knotwork_ops import LARGEST_OPTION, Choice, SearchSpace
 
-from knotwork_spaces._settings import check_whole, described, is_number
-from knotwork_spaces.cells.toy_cell_network import CHOICES, OPERATIONS
+from knotwork_spaces._settings import LARGEST_IMAGE, check_weights, check_whole, described, is_number
+from knotwork_spaces.cells.toy_cell_network import CHOICES, OPERATIONS, pooled_size
 
 SMALLEST_IMAGE = 5
 """Smaller ones leave the max-pooling nothing to pool."""
@@ -33,7 +33,8 @@ class ToyCellSpace(SearchSpace):
         dropout: behind each cell and in the classifier, while training.
 
     Raises:
-        ValueError: an unknown operation, operations in another order, or a setting out of its range.
+        ValueError: an unknown operation, operations in another order, a setting out of its range, or a largest net of over 1e11
+            weights.
     """
 
     image_size: int = 28
@@ -59,11 +60,13 @@ class ToyCellSpace(SearchSpace):
                     f"choice {choice.name!r} has operations {list(choice.options)}: list them from the cheapest on, {known}"
                 )
         for name, least in (("image_size", SMALLEST_IMAGE), ("channels", 1), ("num_classes", 1), ("width", SMALLEST_WIDTH)):
-            check_whole(name, getattr(self, name))
+            check_whole(name, getattr(self, name), LARGEST_IMAGE if name == "image_size" else LARGEST_OPTION)
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be at least {least}")
         if not is_number(self.dropout) or not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout!r}: it must be at least 0 and below 1")
+        hidden = 4 * self.width
+        check_weights(hidden * (hidden * pooled_size(self.image_size) ** 2 + self.channels + self.num_classes))
 
     @classmethod
     def build(

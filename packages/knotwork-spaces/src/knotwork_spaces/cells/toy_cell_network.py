@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -171,8 +171,13 @@ def load_cells(folder: Path | str) -> ToyCellNetwork:
     """
     folder = Path(folder)
     try:
-        model = ToyCellNetwork(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        # On the meta device a size takes no memory before the weights show that it is true.
+        with torch.device("meta"):
+            model = ToyCellNetwork(**config)
         model.load_state_dict(load_file(folder / "model.safetensors"), assign=True)
-    except (TypeError, AttributeError, RuntimeError, json.JSONDecodeError, SafetensorError) as error:
-        raise ValueError(f"{folder} does not hold a toy-cell network: {error}") from error
+    except OSError:
+        raise
+    except Exception as error:  # json, torch and safetensors have their own
+        raise ValueError(f"{folder} does not hold a toy-cell network: {shorten(str(error), 500)}") from error
     return model.eval()

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from knotwork_ops import Architecture
 from transformers import GPT2Config
 
-from knotwork_spaces._settings import check_whole, is_number
+from knotwork_spaces._settings import check_weights, check_whole, is_number
 from knotwork_spaces._transformer_space import TransformerSpace
 from knotwork_spaces.gpt2.modeling_per_layer_gpt2 import PerLayerGPT2Config
 
@@ -31,7 +31,7 @@ class GPT2Space(TransformerSpace):
 
     Raises:
         ValueError: an embedding width that a head count does not divide, an MLP ratio that gives no whole number of hidden
-            units, a choice per layer that cannot be, or a size that is not positive.
+            units, a choice per layer that cannot be, a size that is not positive, or a largest net of over 1e11 weights.
     """
 
     vocab_size: int = 50257
@@ -45,6 +45,8 @@ class GPT2Space(TransformerSpace):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_settings(self)
+        embed, depth, ratio = (self[name].numbers[-1] for name in ("embed_dim", "depth", "mlp_ratio"))
+        check_weights((self.vocab_size + self.block_size) * embed + depth * (4 + 2 * ratio) * embed**2)
 
     def config(self, architecture: Architecture) -> GPT2Config:
         """The upstream configuration of a subnet: stock GPT-2 when it is uniform, else ``PerLayerGPT2Config``.

@@ -10,7 +10,7 @@ from knotwork_ops import Architecture
 from transformers import LlamaConfig, MistralConfig, Qwen3Config
 
 from knotwork_spaces._layer_order import LayeredSpace
-from knotwork_spaces._settings import check_whole, described, is_number
+from knotwork_spaces._settings import check_weights, check_whole, described, is_number
 from knotwork_spaces._transformer_space import check_whole_options, layered_choices
 from knotwork_spaces.llama.modeling_per_layer_llama import PerLayerLlamaConfig, PerLayerMistralConfig, PerLayerQwen3Config
 
@@ -47,7 +47,7 @@ class LlamaSpace(LayeredSpace):
     Raises:
         ValueError: an option that is no whole number, a head width that is odd or does not divide the largest, for ``llama`` a
             width that a number of attention heads does not divide, a choice per layer that cannot be, a setting out of its
-            range, or as ``LayeredSpace`` does.
+            range, a largest net of over 1e11 weights, or as ``LayeredSpace`` does.
     """
 
     model_type: str = "llama"
@@ -73,6 +73,8 @@ class LlamaSpace(LayeredSpace):
         check_whole_options(self, self.choice_names)
         _check_settings(self)
         _check_heads(self)
+        embed, depth, groups, members, width, inner = (self[name].numbers[-1] for name in self.choice_names)
+        check_weights(self.vocab_size * embed + depth * embed * (2 * groups * (members + 1) * width + 3 * inner))
 
     @classmethod
     def build(

@@ -7,6 +7,7 @@ except ImportError as error:  # pragma: no cover - tested in an isolated environ
 
 from knotwork_spaces.vit._cost import vit_cost
 from knotwork_spaces.vit._extract import slice_state_dict
+from knotwork_spaces.vit._folder import check_timm_folder
 from knotwork_spaces.vit._pretrained import load_pretrained
 from knotwork_spaces.vit._space import ViTSpace
 from knotwork_spaces.vit._supernet import ViTSupernet
@@ -17,6 +18,7 @@ from knotwork_spaces.vit.per_layer_vit import per_layer_vit
 __all__ = [
     "ViTSpace",
     "ViTSupernet",
+    "check_timm_folder",
     "load_pretrained",
     "per_layer_vit",
     "plain_metrics",

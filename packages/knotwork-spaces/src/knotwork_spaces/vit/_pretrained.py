@@ -9,7 +9,9 @@ from typing import Any
 import timm
 import torch
 
+from knotwork_spaces._model_folder import check_finite
 from knotwork_spaces._pretrained import Pretrained
+from knotwork_spaces.vit._folder import check_timm_folder
 from knotwork_spaces.vit._upstream import check_supported
 
 PREPARATION = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
@@ -25,17 +27,22 @@ def load_pretrained(name_or_folder: str, settings: Mapping[str, Any]) -> Pretrai
         settings: of the space; ``channels``, ``image_size`` and ``num_classes`` are the checkpoint's where they are missing.
 
     Raises:
-        ValueError: a checkpoint that cannot be read, lacks weights or has others, or has parts that a supernet cannot mix.
+        ValueError: a checkpoint that cannot be read, lacks weights, has others or some that are not finite, or has
+            parts that a supernet cannot mix.
     """
     asked = {"in_chans": "channels", "img_size": "image_size", "num_classes": "num_classes"}
     given = {theirs: settings[ours] for theirs, ours in asked.items() if settings.get(ours) is not None}
-    source = f"local-dir:{name_or_folder}" if Path(name_or_folder).is_dir() else name_or_folder
+    folder = Path(name_or_folder)
+    source = f"local-dir:{name_or_folder}" if folder.is_dir() else name_or_folder
     try:
+        if folder.is_dir():
+            check_timm_folder(folder)
         # The largest architecture trains at the space's rates; a folder may have been saved with others.
         model: Any = timm.create_model(source, pretrained=True, drop_path_rate=0.0, proj_drop_rate=0.0, **given)
     except Exception as error:  # the Hub's client, the network, safetensors, torch and timm have their own
         raise ValueError(f"no ViT could be loaded from {name_or_folder!r}: {error}") from error
     check_supported(name_or_folder, model)
+    check_finite(model.state_dict(), name_or_folder)
     block, patches, configuration = model.blocks[0], model.patch_embed, model.pretrained_cfg
     hidden, embed = block.mlp.fc1.out_features, model.embed_dim
     shared = block.attn.head_dim * block.attn.num_heads == embed

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import timm
 from knotwork_ops import Architecture
 
-from knotwork_spaces._settings import check_whole, is_number
+from knotwork_spaces._settings import LARGEST_IMAGE, check_weights, check_whole, is_number
 from knotwork_spaces._transformer_space import TransformerSpace
 from knotwork_spaces.vit.per_layer_vit import exact_ratio
 
@@ -41,8 +41,8 @@ class ViTSpace(TransformerSpace):
 
     Raises:
         ValueError: an embedding width that a head count does not divide, an MLP ratio that gives no whole number of hidden
-            units, an image size that is not a multiple of the patch, a choice per layer that cannot be, or a setting out of
-            its range.
+            units, an image size that is not a multiple of the patch, a choice per layer that cannot be, a setting out of its
+            range, or a largest net of over 1e11 weights.
     """
 
     model: str = "vit_tiny_patch16_224"
@@ -64,6 +64,10 @@ class ViTSpace(TransformerSpace):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_settings(self)
+        embed, depth, heads, ratio = (self[name].numbers[-1] for name in self.choice_names)
+        attention = embed if self.head_dim is None else heads * self.head_dim
+        outside = self.tokens + self.channels * self.patch_size**2 + self.num_classes
+        check_weights(embed * (outside + depth * (4 * attention + 2 * ratio * embed)))
 
     @property
     def heads_share_embedding(self) -> bool:
@@ -109,7 +113,9 @@ class ViTSpace(TransformerSpace):
 def _check_settings(space: ViTSpace) -> None:
     if not isinstance(space.model, str) or space.model == PER_LAYER_MODEL or not timm.is_model(space.model):
         raise ValueError(f"unknown timm model {space.model!r}: name one that timm.list_models('vit_*') lists")
-    for name in ("image_size", "patch_size", "channels", "num_classes"):
+    for name in ("image_size", "patch_size"):
+        check_whole(name, getattr(space, name), LARGEST_IMAGE)
+    for name in ("channels", "num_classes"):
         check_whole(name, getattr(space, name))
     if space.head_dim is not None:
         check_whole("head_dim", space.head_dim)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 
 from knotwork_ops import Architecture, SearchSpace
 from knotwork_search import RunFolder, costs, write_atomically
+from knotwork_search.report import read_metrics
 from rich.console import Console
 
-from knotwork_tasks._saved import read_json
+from knotwork_tasks._saved import SavedRun
 from knotwork_tasks.compare._flags import RANDOM, CompareFlags
 from knotwork_tasks.compare._folder import Cell, CompareFolder, result_of
 from knotwork_tasks.compare._outcome import Outcome
@@ -48,7 +50,7 @@ def compare(flags: CompareFlags) -> None:
     run(list(searches.values()))
     inheriting = {key: _inheriting_cell(folder, cell, planned, key) for key, cell in searches.items()}
     run(list(inheriting.values()))
-    found = {key: planned.supernet.space.architecture(_record(cell)["architecture"]) for key, cell in searches.items()}
+    found = {key: SavedRun(cell["run"]).found for key, cell in searches.items()}
     if RANDOM in flags.strategies:
         found |= {(RANDOM, seed): architecture for seed, architecture in enumerate(planned.drawn)}
     alone = known or _trained(folder, flags, next(iter(searches.values()))["run"], found, planned, run)
@@ -119,10 +121,6 @@ def benchmark(path: str, family: str) -> dict[tuple[Architecture, int], float]:
     return {(architecture, 0): 100 - row.test_accuracy for architecture, row in read_benchmark(path).items()}
 
 
-def _record(cell: Cell) -> dict[str, Any]:
-    return read_json(RunFolder(cell["run"]).architecture)
-
-
 def _searching(
     cell: Cell,
     inheriting: Cell,
@@ -131,11 +129,12 @@ def _searching(
     known: dict[tuple[Architecture, int], float] | None,
 ) -> dict[str, Any]:
     """What an outcome tells of its search."""
-    record, ranks = _record(cell), result_of(inheriting)["losses"]
+    saved, ranks = SavedRun(cell["run"]), result_of(inheriting)["losses"]
     return {
-        **result_of(cell),
-        "inherited": record["comparison"][0]["metrics"]["loss"],
-        "flops": record["search_flops"],
+        "seconds": result_of(cell).get("seconds"),
+        "memory": result_of(cell)["memory"],
+        "inherited": saved.metrics.get("loss"),
+        "flops": saved.record.get("search_flops"),
         "ranks": ranks,
         "tau": kendall_tau(ranks, [alone[architecture, 0] for architecture in planned.ranked]),
         "curve": curve(RunFolder(cell["run"]).metrics, planned.supernet.space, known),
@@ -145,11 +144,12 @@ def _searching(
 def curve(metrics: Path, space: SearchSpace, known: dict[tuple[Architecture, int], float] | None) -> list[tuple[float, float]]:
     """FLOPs spent and the loss of the best architecture then, or where errors are known its regret."""
     points = []
-    for line in metrics.read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
-        if record["split"] == "incumbent":
-            loss = record["loss"]
+    for record in read_metrics(metrics.parent):
+        if record.get("split") == "incumbent":
+            loss, flops = record.get("loss"), record.get("flops")
+            if not isinstance(loss, int | float) or not isinstance(flops, int | float):
+                raise ValueError(f"{metrics} has an incumbent without loss and flops: {reprlib.repr(record)}")
             if known is not None:
-                loss = known[space.architecture(record["architecture"]), 0] - min(known.values())
-            points.append((record["flops"], loss))
+                loss = known[space.architecture(record.get("architecture", {})), 0] - min(known.values())
+            points.append((flops, loss))
     return points

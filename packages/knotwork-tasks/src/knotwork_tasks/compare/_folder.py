@@ -11,11 +11,12 @@ from pathlib import Path
 from subprocess import run as run_process
 from typing import Any
 
+from knotwork_ops import read_mapping
 from knotwork_search import write_atomically
 
-from knotwork_tasks._saved import read_json
-
 Cell = dict[str, Any]
+_TELLS = {"search": "memory", "train": "loss", "inherit": "losses"}
+"""By the kind of a cell, the number or numbers that its result always has."""
 
 
 class CompareFolder:
@@ -34,7 +35,7 @@ class CompareFolder:
         file = self.path / "settings.json"
         wanted = json.loads(json.dumps(dict(settings)))
         if file.exists():
-            for name, value in read_json(file).items():
+            for name, value in read_mapping(file).items():
                 if wanted.get(name) != value:
                     raise ValueError(
                         f"{self.path} holds a comparison with {name} {value!r}, not {wanted.get(name)!r}: give the same, or "
@@ -79,5 +80,10 @@ class CompareFolder:
 
 
 def result_of(cell: Cell) -> dict[str, Any]:
-    """A finished cell's result."""
-    return read_json(Path(cell["result"]))
+    """A finished cell's result. Raises ValueError when its file is damaged."""
+    result = read_mapping(cell["result"])
+    value = result.get(_TELLS[cell["kind"]])
+    numbers = value if isinstance(value, list) else [value]
+    if not all(isinstance(number, int | float) for number in numbers):
+        raise ValueError(f"{cell['result']} is damaged: remove it, and its cell is run again")
+    return result

@@ -11,12 +11,12 @@ from typing import Any
 import timm
 import torch
 from knotwork_export import Preprocessing
+from knotwork_spaces import check_finite
+from knotwork_spaces.vit import check_timm_folder
 from knotwork_spaces.vit import per_layer_vit as _registered  # noqa: F401  # timm knows the model by this import
 from safetensors import safe_open
 from timm.data.config import resolve_model_data_config
 from torch import nn
-
-from knotwork_tasks._saved import read_json
 
 WEIGHTS = "model.safetensors"
 
@@ -44,15 +44,10 @@ def load_classifier(folder: Path, *, weights: bool = True) -> ImageNetwork:
         weights: whether to read its weights; else they are drawn anew from torch's global generator.
 
     Raises:
-        ValueError: it is no classifier of timm's that can be loaded so; the message says why.
+        ValueError: it is no classifier of timm's that can be loaded so, or its weights are not finite; the message says why.
+        OSError: a file cannot be read.
     """
-    config = read_json(folder / "config.json")
-    name = config.get("architecture")
-    if not isinstance(name, str) or not timm.is_model(name):
-        raise ValueError(f"{folder} is not in timm's format: its config.json names the architecture {name!r}")
-    if weights and not (folder / WEIGHTS).is_file():
-        # Weights in other formats may be pickled, and reading them can run code.
-        raise ValueError(f"{folder} has no {WEIGHTS}: weights are read from safetensors only")
+    config = check_timm_folder(folder, weights=weights)
     try:
         with _default_precision(_precision(folder) if weights else torch.float32):
             model: Any = timm.create_model(f"local-dir:{folder}", pretrained=weights)
@@ -69,7 +64,8 @@ def load_classifier(folder: Path, *, weights: bool = True) -> ImageNetwork:
         )
     except Exception as error:  # timm, safetensors and each model have their own
         raise ValueError(f"{folder} cannot be loaded with timm ({type(error).__name__}: {error})") from error
-    return ImageNetwork(model, (name, config.get("model_args") or {}), preprocessing)
+    check_finite(model.state_dict(), folder)
+    return ImageNetwork(model, (config["architecture"], config.get("model_args") or {}), preprocessing)
 
 
 def _precision(folder: Path) -> torch.dtype:

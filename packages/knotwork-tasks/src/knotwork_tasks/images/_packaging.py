@@ -9,14 +9,13 @@ from typing import Any
 
 import torch
 from knotwork_export import ExportError, Preprocessing, Provenance, export_classifier
-from knotwork_ops import Architecture
+from knotwork_ops import Architecture, read_mapping
 from knotwork_search import RunFolder, write_atomically
+from knotwork_spaces import check_finite
 from knotwork_spaces.cells import load_cells, recalibrate, save_cells
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-
-from knotwork_tasks._saved import read_json
 
 CALIBRATION_BATCH = 128
 
@@ -95,7 +94,7 @@ class CellPackaging(ImagePackaging):
 
 def load_packaging(run: RunFolder) -> ImagePackaging:
     """The packaging that a run's folder holds. Raises ValueError when it is missing or damaged."""
-    values = read_json(preprocessing_file(run))
+    values = read_mapping(preprocessing_file(run))
     try:
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         preprocessing = Preprocessing(**{**values, **lists})
@@ -105,9 +104,13 @@ def load_packaging(run: RunFolder) -> ImagePackaging:
     if not calibration.exists():
         return ImagePackaging(preprocessing)
     try:
-        return CellPackaging(preprocessing, load_file(calibration)["image"])
+        images = load_file(calibration)["image"]
     except (SafetensorError, KeyError) as error:
         raise ValueError(f"{calibration} does not hold images: {error}") from error
+    if images.shape[1:] != preprocessing.input_size or not images.is_floating_point():
+        raise ValueError(f"{calibration} holds {images.dtype} images {tuple(images.shape)}, not of {preprocessing.input_size}")
+    check_finite({"image": images}, calibration)
+    return CellPackaging(preprocessing, images)
 
 
 def loading_lines(folder: Path) -> str:

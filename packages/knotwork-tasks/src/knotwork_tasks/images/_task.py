@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from knotwork_export import Preprocessing
+from knotwork_ops import read_mapping
 from knotwork_search import Batch, RunFolder, Supernet, fixed_batches
-from knotwork_spaces import SpaceDefinition, adapted, family, load_pretrained, load_space, space_from_dict
+from knotwork_spaces import SpaceDefinition, load_pretrained, load_space, space_from_dict
 from knotwork_spaces.ordering import ordered
 from torch import Tensor
 
-from knotwork_tasks._saved import read_json
+from knotwork_tasks._supernet import built
 from knotwork_tasks.images._flags import FAMILIES, ImageFlags
 from knotwork_tasks.images._images import LabelledImages
 from knotwork_tasks.images._items import ImageItems, split_items
@@ -108,9 +109,8 @@ def image_task(flags: ImageFlags, run: RunFolder, accelerator: Accelerator) -> I
             ImageItems(_some(weight), prepare, classes), CALIBRATION_BATCH, CALIBRATION_IMAGES, torch.device("cpu")
         )
         space = ordered(space, checkpoint, flags.order, seen)
-    build = family(space.family).supernet
     return ImageTask(
-        supernet=adapted(build(space) if checkpoint is None else build(space, checkpoint), flags.lora_rank),
+        supernet=built(space, checkpoint, flags.lora_rank),
         weight_data=training(weight),
         # As validation will see them, so that the architecture is chosen for what it is used for.
         architecture_data=ImageItems(architecture, prepare, classes),
@@ -133,7 +133,7 @@ def _calibration(items: ImageItems) -> Tensor:
 def _space(flags: ImageFlags, splits: ImageSplits, run: RunFolder) -> tuple[Any, Preprocessing, Any]:
     """The search space, how images are prepared, and the checkpoint that the space is around, if there is one."""
     if flags.resume:
-        space: Any = space_from_dict(read_json(run.space))
+        space: Any = space_from_dict(read_mapping(run.space))
         return space, load_packaging(run).preprocessing, None
     definition = load_space(flags.space)
     if definition.family not in FAMILIES:

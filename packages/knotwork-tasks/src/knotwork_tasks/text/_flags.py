@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from knotwork_spaces import check_model_folder
 from transformers import AutoConfig
 
 from knotwork_tasks._flags import SearchFlags, parse_search_flags, search_parser
@@ -41,6 +43,8 @@ def parse_text_flags(program: str, description: str, arguments: Sequence[str] | 
 def _around(checkpoint: str) -> dict[str, str]:
     """A checkpoint's own tokenizer, and the space around it."""
     try:
+        if Path(checkpoint).is_dir():
+            check_model_folder(Path(checkpoint))
         kind = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False).model_type
     except Exception as error:  # the Hub's client, the network and transformers have their own
         raise ValueError(f"--init-from {checkpoint}: no checkpoint could be read there: {error}") from error

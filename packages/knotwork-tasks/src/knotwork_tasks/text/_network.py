@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+from knotwork_spaces import check_finite, check_model_folder, check_size
 from knotwork_spaces.gpt2 import PerLayerGPT2LMHeadModel
 from knotwork_spaces.llama import PerLayerLlamaForCausalLM, PerLayerMistralForCausalLM, PerLayerQwen3ForCausalLM
 from transformers import AutoConfig, AutoModelForCausalLM
-
-from knotwork_tasks._saved import read_json
 
 _OWN: tuple[Any, ...] = (
     PerLayerGPT2LMHeadModel,
@@ -29,29 +29,32 @@ def load_language_model(folder: Path, *, weights: bool = True, trust_remote_code
         trust_remote_code: whether code of the folder may run.
 
     Raises:
-        ValueError: it is not a language model that can be loaded so; the message says why.
+        ValueError: it is not a language model that can be loaded so, or has weights that are not finite; the message says why.
+        OSError: a file cannot be read.
     """
-    own = _own_class(str(read_json(folder / "config.json").get("model_type")))
+    own = _own_class(str(check_model_folder(folder, weights=weights).get("model_type")))
     trust = {} if own else {"trust_remote_code": trust_remote_code}
+    kind: Any = own or AutoModelForCausalLM
     try:
+        config = (own.config_class if own else AutoConfig).from_pretrained(folder, **trust)
+        with torch.device("meta"):
+            check_size(folder, _drawn(own, config, trust), weights=weights)
         if not weights:
-            return _fresh(folder, own, trust_remote_code)
+            return _drawn(own, config, trust)
         # Pickled weights are refused: reading them can run code.
-        kind: Any = own or AutoModelForCausalLM
         model, report = kind.from_pretrained(folder, use_safetensors=True, output_loading_info=True, **trust)
     except Exception as error:  # transformers, safetensors and each configuration have their own
         raise ValueError(f"{folder} cannot be loaded with transformers ({type(error).__name__}: {error})") from error
     wrong = {kind: sorted(map(str, report[kind]))[:3] for kind in ("missing_keys", "mismatched_keys") if report.get(kind)}
     if wrong:
         raise ValueError(f"the weights in {folder} do not fit its configuration: {wrong}")
+    check_finite(model.state_dict(), folder)
     return model
 
 
-def _fresh(folder: Path, own: Any | None, trust_remote_code: bool) -> Any:
-    if own:
-        return own._from_config(own.config_class.from_pretrained(folder))
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+def _drawn(own: Any | None, config: Any, trust: dict[str, Any]) -> Any:
+    """The model with weights drawn anew."""
+    return own._from_config(config) if own else AutoModelForCausalLM.from_config(config, **trust)
 
 
 def _own_class(model_type: str) -> Any | None:

@@ -11,20 +11,19 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from knotwork_export import Provenance, export
-from knotwork_ops import Architecture
+from knotwork_ops import Architecture, read_mapping
 from knotwork_search import Batch, RunFolder, Supernet, fixed_batches, seeded
-from knotwork_spaces import adapted, family, load_pretrained, load_space, space_from_dict
+from knotwork_spaces import load_pretrained, load_space, space_from_dict
 from knotwork_spaces.ordering import ordered
-from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from knotwork_tasks._saved import read_json
+from knotwork_tasks._supernet import built
 from knotwork_tasks.text._blocks import bytes_per_token, token_blocks
 from knotwork_tasks.text._flags import FAMILIES, TextFlags
 from knotwork_tasks.text._network import longest_block
 from knotwork_tasks.text._parts import split_blocks
 from knotwork_tasks.text._sources import load_text
-from knotwork_tasks.text._tokenizer import load_tokenizer
+from knotwork_tasks.text._tokenizer import existing_tokenizer, load_tokenizer
 
 VALIDATION_BATCHES = 64
 CALIBRATION_BATCH = 8
@@ -63,8 +62,8 @@ class TextPackaging:
 
 
 def load_packaging(run: RunFolder) -> TextPackaging:
-    """The packaging that a run's folder holds."""
-    return TextPackaging(AutoTokenizer.from_pretrained(run.tokenizer))
+    """The packaging that a run's folder holds. Raises ValueError when its tokenizer is missing or damaged."""
+    return TextPackaging(existing_tokenizer(str(run.tokenizer)))
 
 
 @dataclass
@@ -132,7 +131,7 @@ def text_task(flags: TextFlags, run: RunFolder, accelerator: Accelerator) -> Tex
         calibration = fixed_batches(weight, CALIBRATION_BATCH, CALIBRATION_BATCHES, torch.device("cpu"))
         space = ordered(space, checkpoint, flags.order, calibration)
     return TextTask(
-        supernet=adapted(family(space.family).supernet(space, checkpoint), flags.lora_rank),
+        supernet=built(space, checkpoint, flags.lora_rank),
         weight_data=weight,
         architecture_data=architecture,
         training_data=blocks,
@@ -146,7 +145,7 @@ def text_task(flags: TextFlags, run: RunFolder, accelerator: Accelerator) -> Tex
 def _space(flags: TextFlags, tokenizer: Any, run: RunFolder) -> tuple[Any, Any]:
     """The search space, and the checkpoint that it is around, if there is one."""
     if flags.resume:
-        return space_from_dict(read_json(run.space)), None
+        return space_from_dict(read_mapping(run.space)), None
     definition, checkpoint = load_space(flags.space), None
     if definition.family not in FAMILIES:
         raise ValueError(f"--space {flags.space} is of the family {definition.family!r}: this task searches {list(FAMILIES)}")

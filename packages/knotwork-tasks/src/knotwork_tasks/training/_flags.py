@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from jsonargparse import ArgumentParser
 from knotwork_search import RunFolder
 
-from knotwork_tasks._parsing import check_choices, parse, resumed
+from knotwork_tasks._parsing import check_choices, check_settings, parse, resumed
 from knotwork_tasks._run_flags import RunFlags, add_run_flags
 
 INHERIT, SCRATCH = "inherit", "scratch"
@@ -135,7 +135,7 @@ def parse_train_flags(
     given = resumed(parse(parser, arguments), flags_class)
     if given["model"] is None:
         raise ValueError("--model is missing: name a model's folder, such as RUN/model, or an architecture's JSON file")
-    suggested = {**defaults, **_settings_of_the_run(given["model"], (*_OF_THE_RUN, *of_the_run))}
+    suggested = {**defaults, **_settings_of_the_run(given["model"], (*_OF_THE_RUN, *of_the_run), flags_class)}
     for name, value in given.items():
         if value is None and suggested.get(name) is not None:
             given[name] = suggested[name]
@@ -143,12 +143,15 @@ def parse_train_flags(
     return flags_class(**given)
 
 
-def _settings_of_the_run(model: str, names: Sequence[str]) -> dict[str, Any]:
-    """What the run that a model or an architecture lies in was started with."""
+def _settings_of_the_run(model: str, names: Sequence[str], flags_class: type[TrainFlags]) -> dict[str, Any]:
+    """What the run that a model or an architecture lies in was started with. Raises ValueError for what no flag could be."""
     run = RunFolder(Path(os.path.abspath(os.path.expanduser(model))).parent)
     if not run.config.exists():
         return {}
     config = run.read_config()
     settings = {name: config[name] for name in names if config.get(name) is not None}
     steps = config.get("steps") or config.get("max_steps")
-    return settings if steps is None else {**settings, "steps": steps}
+    if steps is not None:
+        settings["steps"] = steps
+    check_settings(settings, flags_class, run.config)
+    return settings

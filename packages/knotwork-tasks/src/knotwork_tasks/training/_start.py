@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from knotwork_export import Provenance
-from knotwork_ops import Architecture
+from knotwork_ops import Architecture, read_mapping
 from knotwork_search import RunFolder
 from knotwork_spaces import family, space_from_dict
 from torch import nn
 
-from knotwork_tasks._saved import SavedRun, read_json, read_text
+from knotwork_tasks._saved import SavedRun, read_record, read_text
 from knotwork_tasks.training._flags import INHERIT
 
 
@@ -111,7 +111,7 @@ def read_start(model: str) -> Start:
         return ModelFolder(require_model_folder(path, "--model"))
     if not path.is_file():
         raise ValueError(f"--model {model}: there is no such folder or file")
-    record = read_json(path)
+    record = read_record(path)
     values = record.get("architecture", {name: value for name, value in record.items() if name != "space"})
     space: Any = space_from_dict(record["space"]) if "space" in record else _space_beside(path)
     return ArchitectureFile(path, space, space.architecture(values), record)
@@ -136,4 +136,4 @@ def _space_beside(path: Path) -> Any:
         raise ValueError(
             f"{path} names no search space: give the architecture.json of a run, or lay the file into the run's folder"
         )
-    return space_from_dict(read_json(file))
+    return space_from_dict(read_mapping(file))
