@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from accelerate.state import AcceleratorState
+from knotwork_spaces._compile import OLDEST
+from torch.torch_version import TorchVersion
 
 from .conftest import APPS, Main
 
@@ -49,6 +52,7 @@ def test_gradient_accumulation_doubles_the_batch(search_gpt: Main, tiny: list[st
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(TorchVersion(torch.__version__) < OLDEST, reason=f"compiling needs torch {OLDEST}")
 def test_compiled(search_gpt: Main, tiny: list[str], tmp_path: Path):
     flags = [*tiny, "--max-steps", "2", "--finetune-steps", "0"]
     assert search_gpt([*flags, "--output-dir", str(tmp_path / "plain")]) == 0

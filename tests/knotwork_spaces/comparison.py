@@ -8,12 +8,15 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import settings
 from hypothesis import strategies as st
 from knotwork_ops import DEPTH, Architecture, Choice, Mixture, SearchSpace
+from knotwork_spaces._compile import OLDEST
 from knotwork_spaces.gpt2 import GPT2Space, GPT2Supernet
 from torch import Tensor
+from torch.torch_version import TorchVersion
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 DTYPES = list(TOLERANCE)
@@ -21,6 +24,8 @@ GRANULARITIES = {"uniform": (), "per_layer": ("num_heads", "mlp_ratio")}
 
 few = settings(max_examples=6, derandomize=True, deadline=None)
 """Few, because each example is a whole network; the same at every run, so that a failure is a change."""
+
+compiling = pytest.mark.skipif(TorchVersion(torch.__version__) < OLDEST, reason=f"compiling needs torch {OLDEST}")
 
 
 def tiny_space(per_layer: Sequence[str] = (), **changes: Any) -> GPT2Space:

@@ -20,6 +20,7 @@ from .comparison import (
     GRANULARITIES,
     assert_all_close,
     assert_close,
+    compiling,
     gradients,
     one_hot,
     option_lists,
@@ -185,6 +186,7 @@ def test_peft_is_needed_only_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatc
         adapted(supernet, 4)
 
 
+@compiling
 def test_compiled_blocks_have_the_same_gradients():
     supernet = with_random_adapters(CASES["gpt2"])
     batch = {"input_ids": token_ids(supernet.space)}

@@ -1,8 +1,12 @@
 """What a compiled layer keeps for its backward pass."""
 
+import pytest
 import torch
+from knotwork_spaces import _compile
 from knotwork_spaces._compile import compile_layer
 from torch import Tensor, nn
+
+from .comparison import compiling
 
 
 def activated(block: nn.Linear, x: Tensor) -> Tensor:
@@ -30,5 +34,12 @@ def kept(recompute: bool) -> int:
     return sum(size for pointer, size in sizes.items() if pointer not in (x.data_ptr(), block.weight.data_ptr()))
 
 
+@compiling
 def test_what_is_cheap_is_computed_again():
     assert kept(recompute=True) < kept(recompute=False)
+
+
+def test_a_torch_too_old_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(_compile, "OLDEST", "99.1")
+    with pytest.raises(ValueError, match=f"needs torch 99.1 or newer, and this is {torch.__version__.split('+')[0]}"):
+        compile_layer(activated)

@@ -14,7 +14,7 @@ from knotwork_spaces.vit import ViTSupernet
 from torch import Tensor
 from torch._dynamo.utils import counters
 
-from .comparison import GRANULARITIES, assert_all_close, gradients, random_alphas, tiny_space, token_ids
+from .comparison import GRANULARITIES, assert_all_close, compiling, gradients, random_alphas, tiny_space, token_ids
 from .llama_cases import GRANULARITIES as LLAMA_GRANULARITIES
 from .llama_cases import tiny_llama
 from .vit_cases import tiny_vit
@@ -57,6 +57,7 @@ def step(supernet: Any, batch: dict[str, Tensor], alphas: dict[str, Tensor]) -> 
     supernet.loss(batch, mixture).backward()
 
 
+@compiling
 @families
 def test_blocks_compile_whole_and_once(build: Build):
     torch._dynamo.reset()
@@ -76,6 +77,7 @@ def test_blocks_compile_whole_and_once(build: Build):
     torch._dynamo.reset()
 
 
+@compiling
 @families
 @pytest.mark.parametrize("architecture_step", [True, False])
 def test_compiled_blocks_have_the_same_gradients(build: Build, architecture_step: bool):

@@ -113,7 +113,8 @@ def test_models_with_parts_that_cannot_be_mixed_are_refused(changes: dict, model
 
 def test_settings_that_a_model_does_not_allow_are_refused():
     space = tiny_vit(model=REGISTERS, global_pool="token")
-    with pytest.raises(ValueError, match=rf"timm's {REGISTERS} cannot be built with .*'global_pool': 'token'.*class token"):
+    reason = "(.*class token|.*: AssertionError$)"  # timm's own; before 1.0.31 it gave none
+    with pytest.raises(ValueError, match=rf"timm's {REGISTERS} cannot be built with .*'global_pool': 'token'{reason}"):
         plain_model(space, space.largest)
 
 

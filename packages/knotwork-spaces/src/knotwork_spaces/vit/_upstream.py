@@ -53,9 +53,10 @@ def _created(space: ViTSpace, name: str, arguments: Mapping[str, Any]) -> Vision
             pool = {} if space.global_pool is None else {"global_pool": space.global_pool}
             _check_base(space.model, pool)
         model = timm.create_model(name, num_classes=space.num_classes, **arguments)
-    except (TypeError, AssertionError, RuntimeError) as error:
+    except (TypeError, AssertionError, RuntimeError, ArithmeticError) as error:
         _check_base(space.model, {})
-        raise ValueError(f"timm's {space.model} cannot be built with {dict(arguments)}: {error}") from error
+        reason = str(error) or type(error).__name__  # before 1.0.31 some of timm's assertions say nothing
+        raise ValueError(f"timm's {space.model} cannot be built with {dict(arguments)}: {reason}") from error
     return check_supported(space.model, model)
 
 
