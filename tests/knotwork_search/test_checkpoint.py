@@ -124,3 +124,16 @@ def test_loading_an_optimiser_keeps_its_own_settings():
     load_optimiser("alphas", slow, optimiser_tensors("alphas", fast))
     assert slow.param_groups[0]["lr"] == 0.1
     assert slow.state_dict()["state"].keys() == fast.state_dict()["state"].keys()
+
+
+def test_numbers_that_have_changed_are_noticed_and_told(tmp_path):
+    for step in (1, 2):
+        save_checkpoint(tmp_path, step, TENSORS, {"step": step})
+    path = tmp_path / "step-00000002" / "tensors.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    told: list[str] = []
+    assert load_checkpoint(tmp_path, told.append)[1]["step"] == 1
+    assert "step-00000002 (tensors.safetensors is not what state.json was written for)" in told[0]
+    assert "the checkpoint before, step-00000001, is used" in told[0]

@@ -4,8 +4,9 @@ import sys
 import knotwork_search
 
 PUBLIC = """
-    LATENCY STRATEGIES Alphas Batch BlackBox Budget BudgetError Candidate LatencyTable LatencyVerdict Ranked Recorder
-    RunFolder Search SearchData SearchResult SearchSettings StepProfile Strategy Supernet TimedSupernet TrainSettings
+    LATENCY STRATEGIES Alphas Batch BlackBox Budget BudgetError Candidate DivergedError Interruption LatencyTable
+    LatencyVerdict Ranked Recorder RunFolder RunInterrupted
+    Search SearchData SearchResult SearchSettings StepProfile Strategy Supernet TimedSupernet TrainSettings
     Training batches cached_table
     choose comparison comparison_table costs device_name draw_architecture entropy evaluate evaluate_alone expected_flops
     fixed_batches front_csv initial_alphas likeliest load_checkpoint measure_latency most_likely nondominated outcome_record
