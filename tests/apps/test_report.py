@@ -58,7 +58,7 @@ def test_several_runs(report_app: Main, tmp_path: Path, capsys: pytest.CaptureFi
         (["run", "nowhere"], "nowhere is not a folder"),
         (["run", "run"], "run is given twice"),
         (["run", "--output", "run/config.yaml"], "does not end in .html"),
-        (["run", "broken"], "architecture.json is not JSON"),
+        (["run", "broken"], "architecture.json cannot be read"),
     ],
 )
 def test_bad_input_is_one_line(

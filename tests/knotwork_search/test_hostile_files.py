@@ -157,7 +157,7 @@ def test_any_checkpoint_is_resumed_or_refused(searched: Path, tmp_path: Path):
         ({"step": -1}, "state.json has step -1"),
         (
             {"step": 1, "multipliers": {"params": "many"}},
-            "state.json has multipliers or flops that are not numbers: .*many",
+            "state.json has multipliers, flops or skipped steps that are not numbers: .*many",
         ),
     ],
 )

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from .toy import PER_LAYER, SPACES, Toy, one_batch, same
 
 STEPS = 10
-MANY = 20_000
+MANY = 10_000
 MANY_LAYERS = SearchSpace((Choice("option", (1, 2, 3), layers=MANY),))
 """One draw from it is many independent draws."""
 ALPHA = torch.tensor([0.7, -0.4, 0.1])

@@ -15,7 +15,7 @@ from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from knotwork_export import Preprocessing, export, export_classifier
-from knotwork_search import RunFolder
+from knotwork_search import RunFolder, load_checkpoint
 from knotwork_search._checkpoint import save_checkpoint
 from knotwork_spaces.gpt2 import GPT2Space, GPT2Supernet, PerLayerGPT2LMHeadModel
 from knotwork_spaces.vit import ViTSpace
@@ -51,7 +51,8 @@ def saved(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> Path:
     torch.manual_seed(0)
     supernet = GPT2Supernet(space)
     flags = parse_text_flags("search_gpt", "", ["--output-dir", str(run.path), "--dataset", "nowhere.txt"])
-    run.create(flags.as_config(), space.as_dict())
+    with run.create(flags.as_config(), space.as_dict()):
+        pass
     weights = {f"supernet.{name}": tensor.detach() for name, tensor in supernet.named_parameters()}
     save_checkpoint(run.checkpoints, 3, weights, {"step": 3, "multipliers": {}, "scaler": None})
     found = space.architecture({"embed_dim": 8, "depth": 2, "num_heads": [1, 2], "mlp_ratio": 2})
@@ -261,10 +262,9 @@ def test_models_with_weights_that_are_not_finite_are_refused_by_name(run: Path, 
 
 
 def test_a_run_with_weights_that_are_not_finite_is_refused_by_name(run: Path):
-    file = run / "checkpoints" / "step-00000003" / "tensors.safetensors"
-    weights = load_file(file)
+    weights, state = load_checkpoint(run / "checkpoints")
     weights["supernet.transformer.ln_f.weight"][0] = torch.nan
-    save_file(weights, file)
+    save_checkpoint(run / "checkpoints", 3, weights, state)
     with pytest.raises(ValueError, match=r"checkpoints are not finite: NaN or infinity in transformer\.ln_f\.weight"):
         assert SavedRun(run).supernet
 
