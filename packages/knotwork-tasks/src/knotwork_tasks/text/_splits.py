@@ -76,7 +76,7 @@ def hold_out(texts: TextDataset, source: str) -> TextSplits:
 
 def first_documents(texts: TextDataset, count: int) -> TextDataset:
     """The first ``count`` documents, or all where there are fewer."""
-    # Before datasets 5 a Dataset refuses to take more than it has.
+    # Older datasets, to 5.0 at least, do not take more than there is.
     return texts.take(min(count, len(texts)) if isinstance(texts, Dataset) else count)
 
 
