@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import timm
+import timm.models
 import timm.optim
 import torch
 from knotwork_export import Preprocessing, export, export_classifier
@@ -17,7 +18,6 @@ from knotwork_spaces.vit import ViTSpace
 from knotwork_spaces.vit import plain_model as plain_vit
 from knotwork_tasks.text import load_text, load_tokenizer
 from timm.data.config import resolve_data_config
-from timm.models import resolve_model_input_args
 from transformers import AutoModelForCausalLM
 
 optim: Any = timm.optim
@@ -70,10 +70,9 @@ def test_timms_train_script_creates_the_model(tmp_path: Path, channels: int, per
     }
     unset = dict.fromkeys(("num_classes", "drop_path_rate", "drop_block_rate", "global_pool", "bn_momentum", "bn_eps"))
     given: dict[str, Any] = {**unset, "pretrained": True, "drop_rate": 0.0, "scriptable": False, "checkpoint_path": ""}
-    for created in (
-        timm.create_model(name, in_chans=channels, **given),
-        timm.create_model(**resolve_model_input_args(name, args), **given),
-    ):
+    resolve = getattr(timm.models, "resolve_model_input_args", None)  # what the newer form calls, from timm 1.0.31
+    forms = [{"model_name": name, "in_chans": channels}, *([resolve(name, args)] if resolve else [])]
+    for created in (timm.create_model(**form, **given) for form in forms):
         with torch.no_grad():
             assert created.eval()(images).equal(model(images))
         settings = resolve_data_config(args, model=created)

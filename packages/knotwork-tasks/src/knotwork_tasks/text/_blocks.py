@@ -11,7 +11,7 @@ from datasets import Dataset, IterableDataset
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from knotwork_tasks.text._splits import TextDataset, document_batches
+from knotwork_tasks.text._splits import TextDataset, document_batches, first_documents
 
 # A tokenizer keeps about 100 bytes a token until its call returns, so a call gets 8 MB of text at most, and one long
 # document is tokenised in pieces. No byte-level pre-tokenizer has a token with both a letter and the line end after
@@ -77,7 +77,7 @@ def bytes_per_token(texts: TextDataset, tokenizer: PreTrainedTokenizerFast, max_
     Raises:
         ValueError: these documents hold no text.
     """
-    first = texts.take(max_documents)
+    first = first_documents(texts, max_documents)
     batches = document_batches(first, _PIECES_A_CALL)
     size = sum(len(document.encode()) for batch in batches for document in batch if document)
     tokens = sum(len(ids) for ids in _token_runs(first, tokenizer))

@@ -44,7 +44,7 @@ def text_only(texts: TextDataset, text_column: str, source: str) -> TextDataset:
     texts = texts.select_columns([text_column])
     if text_column != "text":
         texts = texts.rename_column(text_column, "text")
-    for documents in document_batches(texts.take(_DOCUMENTS_PEEKED), _DOCUMENTS_PEEKED):
+    for documents in document_batches(first_documents(texts, _DOCUMENTS_PEEKED), _DOCUMENTS_PEEKED):
         for document in documents:
             if document is not None and not isinstance(document, str):
                 raise SourceError(f"{source!r}: column {text_column!r} holds {type(document).__name__}, not text")
@@ -72,6 +72,12 @@ def hold_out(texts: TextDataset, source: str) -> TextSplits:
     if isinstance(texts, IterableDataset):
         return TextSplits(train=texts.skip(held_out), validation=texts.take(held_out))
     return TextSplits(train=texts.select(range(count - held_out)), validation=texts.select(range(count - held_out, count)))
+
+
+def first_documents(texts: TextDataset, count: int) -> TextDataset:
+    """The first ``count`` documents, or all where there are fewer."""
+    # Older datasets, to 5.0 at least, do not take more than there is.
+    return texts.take(min(count, len(texts)) if isinstance(texts, Dataset) else count)
 
 
 def document_batches(texts: TextDataset, size: int) -> Iterator[list[str | None]]:
