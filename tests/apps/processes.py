@@ -23,6 +23,8 @@ def start(app: str, arguments: Sequence[str], log: Path) -> Any:
     """An app's process, started; what it prints is added to a file."""
     argv = ["forked.py", str(APPS / app), str(log), *arguments]
     with patch.dict(os.environ, ENVIRONMENT), patch.object(sys, "argv", argv):
-        process = CONTEXT.Process(target=runpy.run_path, args=(str(HERE / "forked.py"),), kwargs={"run_name": "__main__"})
+        # A daemon, so that one which a failed test leaves behind ends with the tests.
+        options: Any = {"args": (str(HERE / "forked.py"),), "kwargs": {"run_name": "__main__"}, "daemon": True}
+        process = CONTEXT.Process(target=runpy.run_path, **options)
         process.start()
     return process

@@ -1,4 +1,4 @@
-"""A search that is killed at any moment and resumed ends, bit for bit, as one that never was."""
+"""What is killed at any moment and resumed ends, bit for bit, as what never was."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ COURSE = ["--checkpoint-every", "1", "--deterministic", "--evaluations", "6", "-
 RUNS = {
     "single stage": ["--strategy", "drnas", "--gradient-accumulation", "2"],
     "sliced, streamed": ["--strategy", "gdas", "--streaming"],
-    "two stages": ["--strategy", "sandwich-re"],
+    # Per layer, for the uniform space has fewer architectures within the budget than are to be evaluated.
+    "two stages": ["--strategy", "sandwich-re", "--granularity", "per-layer"],
 }
 
 
@@ -50,13 +52,20 @@ def ended(run: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], str]:
     return tensors, {name: outcome[name] for name in ("architecture", "probabilities", "shortlist")}, "".join(records)
 
 
-@pytest.mark.parametrize("name", [*list(RUNS)[:2], pytest.param("two stages", marks=pytest.mark.slow)])
-def test_killed_at_random_moments(flags: list[str], tmp_path: Path, name: str):
-    log, whole = tmp_path / "log.txt", tmp_path / "whole"
-    flags = [*flags, *RUNS[name]]
+def kill_at_random(app: str, flags: list[str], folder: Path, last: str, ended: Callable[[Path], Any]) -> None:
+    """Kill runs of an app until there were ``KILLS``; each must end as one that was never killed.
+
+    Args:
+        app: its name.
+        flags: all but the output folder.
+        folder: for the runs.
+        last: the file that a run writes at its end.
+        ended: what is compared.
+    """
+    log, whole = folder / "log.txt", folder / "whole"
     start("export", ["--help"], log).join()  # the server is up after it
     begun = time.monotonic()
-    process = start("search_gpt", [*flags, "--output-dir", str(whole)], log)
+    process = start(app, [*flags, "--output-dir", str(whole)], log)
     process.join()
     assert process.exitcode == 0, log.read_text()
     longest, wanted = time.monotonic() - begun, ended(whole)
@@ -64,13 +73,13 @@ def test_killed_at_random_moments(flags: list[str], tmp_path: Path, name: str):
     for number in count():
         if kills >= KILLS:
             break
-        run = tmp_path / f"killed-{number}"
+        run = folder / f"killed-{number}"
         history: list[float] = []
-        while not (run / "report.html").exists():
+        while not (run / last).exists():
             resumed = ["--resume"] if (run / "config.yaml").exists() else flags
-            process = start("search_gpt", ["--output-dir", str(run), *resumed], log)
+            process = start(app, ["--output-dir", str(run), *resumed], log)
             delay = generator.uniform(0.1, 0.8 * longest)
-            process.join(delay if kills < KILLS else None)
+            process.join(delay if kills < KILLS else 300)
             if process.exitcode is None:
                 process.kill()
                 process.join()
@@ -83,6 +92,26 @@ def test_killed_at_random_moments(flags: list[str], tmp_path: Path, name: str):
         assert [key for key in wanted[0] if not torch.equal(found[0][key], wanted[0][key])] == [], history
         assert found[1:] == wanted[1:], history
         assert not (run / ".begun").exists()
+
+
+@pytest.mark.parametrize("name", [*list(RUNS)[:2], pytest.param("two stages", marks=pytest.mark.slow)])
+def test_killed_searches(flags: list[str], tmp_path: Path, name: str):
+    kill_at_random("search_gpt", [*flags, *RUNS[name]], tmp_path, "report.html", ended)
+
+
+@pytest.mark.slow
+def test_killed_trainings(flags: list[str], tmp_path: Path):
+    process = start("search_gpt", [*flags, "--output-dir", str(tmp_path / "run")], tmp_path / "log.txt")
+    process.join()
+    assert process.exitcode == 0, (tmp_path / "log.txt").read_text()
+    course = ["--steps", "24", "--checkpoint-every", "1", "--deterministic"]
+
+    def trained(run: Path) -> tuple[dict[str, torch.Tensor], str, bytes]:
+        weights = (run / "model" / "model.safetensors").read_bytes()
+        return load_checkpoint(run / "checkpoints")[0], "".join(lines_of(run)), weights
+
+    model = ["--model", str(tmp_path / "run" / "model")]
+    kill_at_random("train_gpt", [*model, *course], tmp_path, "training.json", trained)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -101,8 +130,26 @@ def test_a_signal_saves_and_ends(flags: list[str], tmp_path: Path, number: int, 
     assert state["step"] > 0
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert max(record["step"] for record in records) == state["step"] - 1
-    assert "give --resume to go on" in log.read_text()
+    assert "--resume goes on from the newest checkpoint" in log.read_text()
     assert "Traceback" not in log.read_text()
+
+
+def test_a_second_interrupt_ends_at_once(flags: list[str], tmp_path: Path):
+    log, run = tmp_path / "log.txt", tmp_path / "run"
+    # A step that takes longer than the test, so that the first interrupt is only noted.
+    long = ["--max-steps", "100000", "--gradient-accumulation", "100000"]
+    process = start("search_gpt", [*flags, "--output-dir", str(run), *long], log)
+    while not (run / "config.yaml").exists():
+        time.sleep(0.05)
+        assert process.exitcode is None, log.read_text()
+    time.sleep(0.5)
+    os.kill(process.pid, signal.SIGINT)
+    process.join(1)
+    assert process.exitcode is None
+    assert "interrupt again to end at once" in log.read_text()
+    os.kill(process.pid, signal.SIGINT)
+    process.join(5)
+    assert process.exitcode == -signal.SIGINT
 
 
 def test_the_time_is_over(flags: list[str], tmp_path: Path):
@@ -114,4 +161,4 @@ def test_the_time_is_over(flags: list[str], tmp_path: Path):
     assert process.exitcode == 0, log.read_text()
     assert time.monotonic() - begun < 20  # a busy machine: the search itself would take an hour
     assert load_checkpoint(run / "checkpoints")[1]["step"] > 0
-    assert "its time (--max-time) is over: give --resume" in log.read_text()
+    assert "its time (--max-time) is over: --resume goes on" in log.read_text()

@@ -62,7 +62,8 @@ def test_compiled(search_gpt: Main, tiny: list[str], tmp_path: Path):
 
 def test_two_processes_are_one_with_twice_the_batch(search_gpt: Main, tiny: list[str], tmp_path: Path):
     # At its default rate Adam moves the alphas of so short a run by whole units, and rounding errors with them.
-    tiny = [*tiny, "--arch-learning-rate", "0.01"]
+    # Twelve steps, for after ten the processes ask each other whether one was told to stop.
+    tiny = [*tiny, "--arch-learning-rate", "0.01", "--max-steps", "12"]
     one, two = tmp_path / "one", tmp_path / "two"
     assert search_gpt([*tiny, "--output-dir", str(one), "--batch-size", "8"]) == 0
     # accelerate's own launcher starts several CPU processes through mpirun alone; torchrun sets the same variables.

@@ -19,7 +19,7 @@ def test_a_signal_is_noted_within_steps_and_raised_elsewhere(accelerator: Accele
         with stop.held():
             stop.stop_if_asked(accelerator, lambda: saved.append("too early"))
             os.kill(os.getpid(), number)
-            with pytest.raises(RunInterrupted, match="give --resume to go on") as raised:
+            with pytest.raises(RunInterrupted, match="--resume goes on from the newest checkpoint") as raised:
                 stop.stop_if_asked(accelerator, lambda: saved.append("saved"))
         assert saved == ["saved"]
         assert cast(RunInterrupted, raised.value).exit_code == code

@@ -96,6 +96,27 @@ def test_without_a_path_nothing_is_written(accelerator, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_untimed_records_are_the_same_each_time(accelerator, tmp_path):
+    for name in ("one", "two"):
+        with recorder(tmp_path / name, accelerator, unit="tokens", timed=False) as notes:
+            for step in range(3):
+                notes.record(step, "weight", {"loss": 1.0})
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert lines(tmp_path / "one")[1] == {"step": 1, "split": "weight", "loss": 1.0}
+
+
+def test_plain_lines_tell_the_time_left(accelerator, monkeypatch):
+    moment = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: moment)
+    shown = io.StringIO()
+    with recorder(None, accelerator, Console(file=shown, width=200)) as notes:
+        for step in range(60):
+            notes.record(step, "weight", {"loss": 1.0})
+            moment += 3.0
+    # 40 of 100 steps are left, at 3 seconds each.
+    assert shown.getvalue().splitlines()[-1].endswith("0:02:00 left")
+
+
 def test_without_a_terminal_progress_is_plain_lines(accelerator):
     shown = io.StringIO()
     with recorder(None, accelerator, Console(file=shown, width=200), unit="tokens") as notes:

@@ -52,6 +52,18 @@ def test_architecture_loss_is_the_mean_over_batches_without_the_penalty(accelera
     torch.testing.assert_close(loss, toy.loss(one_batch(), found.probabilities(alphas)).detach())
 
 
+@pytest.mark.parametrize("name", ["darts", "drnas", "gdas"])
+def test_accumulation_is_a_larger_batch(accelerator, name):
+    toy, found, gradients = Toy(), strategy(name, PER_LAYER, 10), []
+    for data in ([one_batch()], halves(one_batch())):
+        alphas = initial_alphas(PER_LAYER, seed=0)
+        torch.manual_seed(1)
+        architecture_update(toy, data, found, alphas, 0, Budget(), STILL, accelerator)
+        gradients.append({choice: cast(Tensor, alpha.grad) for choice, alpha in alphas.items()})
+    torch.testing.assert_close(gradients[0], gradients[1])
+    assert any(bool(gradient.any()) for gradient in gradients[0].values())
+
+
 def test_budget_adds_the_gradient_of_its_penalty(accelerator):
     toy, found = Toy(), strategy("darts", PER_LAYER, 10)
     gradients = []

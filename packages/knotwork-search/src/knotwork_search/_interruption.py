@@ -35,7 +35,7 @@ _CAUSES = {
 
 
 class RunInterrupted(KeyboardInterrupt):
-    """A run was asked to stop, and can go on from its newest checkpoint.
+    """A run was asked to stop, and can go on from its newest checkpoint if it has one.
 
     A ``KeyboardInterrupt``, for libraries let that pass where they catch what goes wrong.
 
@@ -45,7 +45,7 @@ class RunInterrupted(KeyboardInterrupt):
 
     def __init__(self, number: int) -> None:
         reason, self.exit_code = _CAUSES[number]
-        super().__init__(f"{reason}: give --resume to go on from the newest checkpoint")
+        super().__init__(f"{reason}: --resume goes on from the newest checkpoint, if there is one already")
 
 
 class Interruption:

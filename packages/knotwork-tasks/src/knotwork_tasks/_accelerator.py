@@ -43,7 +43,9 @@ def open_accelerator(flags: AcceleratorFlags, run: RunFolder) -> Accelerator:
         # Products on CUDA are deterministic with a fixed workspace, which is read when CUDA starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     accelerator = Accelerator(mixed_precision=flags.mixed_precision, log_with=tracker, project_dir=str(run.path))
-    if accelerator.num_processes == 1 and "MASTER_PORT" in os.environ and "WORLD_SIZE" not in os.environ:
+    # What accelerate's launcher leaves in the environment when it was asked for several.
+    launched = "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_PORT" in os.environ
+    if accelerator.num_processes == 1 and launched and "WORLD_SIZE" not in os.environ:
         raise ValueError(
             "accelerate launch was asked for several processes, but on CPUs it starts them through MPI alone "
             "(--mpirun_hostfile): start them with torchrun --nproc-per-node N, and ACCELERATE_USE_CPU=true"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+import sys
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -56,7 +57,7 @@ class SavedRun:
     @cached_property
     def supernet(self) -> Any:
         """The supernet in eval mode, with the weights of the newest readable checkpoint."""
-        tensors, _ = load_checkpoint(self.folder.checkpoints)
+        tensors, _ = load_checkpoint(self.folder.checkpoints, lambda message: print(message, file=sys.stderr))
         stored = sum(tensor.numel() for name, tensor in tensors.items() if name.startswith("supernet."))
         with torch.device("meta"):
             described = sum(weight.numel() for weight in built(self.space, rank=self.config.get("lora_rank")).parameters())

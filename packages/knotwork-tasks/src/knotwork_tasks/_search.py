@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from accelerate import Accelerator
 from knotwork_export import Provenance, push_to_hub
+from knotwork_ops import Architecture
 from knotwork_search import (
     LATENCY,
     Interruption,
@@ -82,8 +83,11 @@ def search(flags: FlagsT, prepare: Callable[[FlagsT, RunFolder, Accelerator], Ta
         space, verdict = task.supernet.space, None
         record = outcome_record(space.as_dict(), result, settings, rows, PACKAGES)
         if accelerator.is_main_process:
-            verdict = None if latency is None else latency.verdict(result.architecture)
-            _export(flags, run, task, result, record, verdict)
+            record["skipped_steps"] = searching.non_finite.total
+            if latency is not None:
+                verdict = latency.verdict(result.architecture)
+                record["latency"] = verdict.as_dict()
+            _export(flags, run, task, result.architecture, record)
     if accelerator.is_main_process:
         _finish(flags, run, task, result, record, verdict)
     accelerator.end_training()
@@ -153,18 +157,9 @@ def _limits(flags: SearchFlags, supernet: Supernet) -> dict[str, float]:
     return limits
 
 
-def _export(
-    flags: SearchFlags,
-    run: RunFolder,
-    task: Task,
-    result: SearchResult,
-    record: dict[str, Any],
-    latency: LatencyVerdict | None,
-) -> None:
-    """Export, and complete the record."""
-    if latency is not None:
-        record["latency"] = latency.as_dict()
-    found, supernet = result.architecture, task.supernet
+def _export(flags: SearchFlags, run: RunFolder, task: Task, found: Architecture, record: dict[str, Any]) -> None:
+    """Export, and add what the exported model says to the record."""
+    supernet = task.supernet
     supernet.train(False)
     supernet.to("cpu")
     provenance = Provenance(

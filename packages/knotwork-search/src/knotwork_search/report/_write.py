@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from knotwork_search._files import write_atomically
 from knotwork_search.report._front import front_html
 from knotwork_search.report._headline import headline_html, title
 from knotwork_search.report._outcome import (
@@ -38,7 +38,7 @@ def write_report(run: Path | str, path: Path | str | None = None) -> Path:
     """
     run = Path(run)
     path = run / "report.html" if path is None else _checked(Path(path))
-    _write_atomically(path, compose(read_run(run)))
+    _write(path, compose(read_run(run)))
     return path
 
 
@@ -58,7 +58,7 @@ def write_side_by_side(runs: Sequence[Path | str], path: Path | str) -> Path:
     """
     folders, path = [Path(run) for run in runs], _checked(Path(path))
     named = [replace(read_run(folder), name=name) for folder, name in zip(folders, distinct_names(folders), strict=True)]
-    _write_atomically(path, compose_side_by_side(named))
+    _write(path, compose_side_by_side(named))
     return path
 
 
@@ -101,15 +101,6 @@ def compose(run: Run) -> str:
     return page_html(title(run), "".join(part(run) for part in parts))
 
 
-def _write_atomically(path: Path, page: str) -> None:
+def _write(path: Path, page: str) -> None:
     # A lone surrogate, legal in JSON, has no UTF-8.
-    content = page.encode("utf-8", errors="replace")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, page.encode("utf-8", errors="replace").decode("utf-8"))
