@@ -1,16 +1,16 @@
 """A comparison from a command line to its table, small enough for seconds; and what is wrong with one."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from knotwork_ops import Choice, SearchSpace
-from knotwork_tasks.compare import CompareFlags, _cells, _folder, kendall_tau, mean_and_error, parse_compare_flags
+from knotwork_tasks.compare import CompareFlags, _cells, kendall_tau, mean_and_error, parse_compare_flags
 from knotwork_tasks.compare._compare import benchmark, curve, digest
 from knotwork_tasks.compare._folder import CompareFolder
 from knotwork_tasks.compare._plan import search_arguments
+from knotwork_tasks.compare._processes import CellProcesses
 
 from .conftest import Main, load_app
 
@@ -24,11 +24,11 @@ def flags_of(*given: str) -> CompareFlags:
     return parse_compare_flags("compare", "", ["--output-dir", "somewhere", *given])
 
 
-def run_here(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
-    """A process' cells without the time that a fresh Python takes; ``test_a_failing_cell_tells_why`` starts one."""
-    for job in json.loads(command[-1]):
-        _cells.write(job, _cells.CELLS[job["kind"]](job))
-    return subprocess.CompletedProcess(command, 0, "", "")
+def compute_here(_: CellProcesses, cells: list[dict[str, Any]]) -> tuple[int, str]:
+    """A process' cells without the time that a fresh Python takes; ``test_kill_compare`` starts some."""
+    for cell in cells:
+        _cells.write(cell, _cells.CELLS[cell["kind"]](cell))
+    return 0, ""
 
 
 def run_record(folder: Path) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def test_a_comparison_resumes_and_prints_a_row_for_each_strategy(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(_folder, "run_process", run_here)
+    monkeypatch.setattr(CellProcesses, "compute", compute_here)
     search = f"{{dataset: {text_file}, evaluations: 3, candidates: 2, finetune_steps: 0}}"
     given = ["--output-dir", str(tmp_path / "out"), "--space", str(space_file), "--strategies", "drnas,random", "--seeds", "1"]
     given += ["--retrain-steps", "2", "--ranked", "3", "--processes", "1", "--search", search]
@@ -122,6 +122,12 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     with pytest.raises(ValueError, match="holds no comparison"):
         CompareFolder(tmp_path, {})
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_folder_that_a_kill_left_empty_is_taken(tmp_path):
+    (tmp_path / ".settings.json.partial").write_text("{")
+    CompareFolder(tmp_path, {"seed": 1})
+    assert json.loads((tmp_path / "settings.json").read_text()) == {"seed": 1}
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ LOOK_EVERY = 10
 """Steps between two looks of several processes at what the others were asked, for which they wait for each other."""
 LEAST_RESERVE = 1.0
 """Seconds before the deadline at which a run stops at the latest."""
+RESUME = "--resume goes on from the newest checkpoint, if there is one already"
 
 
 class _Cause(NamedTuple):
@@ -35,7 +36,7 @@ _CAUSES = {
 
 
 class RunInterrupted(KeyboardInterrupt):
-    """A run was asked to stop, and can go on from its newest checkpoint if it has one.
+    """A run was asked to stop, and can go on later, from its newest checkpoint if it has one.
 
     A ``KeyboardInterrupt``, for libraries let that pass where they catch what goes wrong.
 
@@ -43,9 +44,9 @@ class RunInterrupted(KeyboardInterrupt):
         exit_code: for the program to end with: 0 when the time is over, else 128 and the signal's number.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, advice: str) -> None:
         reason, self.exit_code = _CAUSES[number]
-        super().__init__(f"{reason}: --resume goes on from the newest checkpoint, if there is one already")
+        super().__init__(f"{reason}: {advice}")
 
 
 class Interruption:
@@ -56,9 +57,11 @@ class Interruption:
 
     Args:
         max_seconds: to run for, from now on; None for no limit. A run stops early enough for one more step and a checkpoint.
+        advice: how to go on, for whoever reads that it was interrupted.
     """
 
-    def __init__(self, max_seconds: float | None = None) -> None:
+    def __init__(self, max_seconds: float | None = None, *, advice: str = RESUME) -> None:
+        self._advice = advice
         self._looked = time.monotonic()
         self._deadline = None if max_seconds is None else self._looked + max_seconds
         self._asked: int | None = None
@@ -111,7 +114,7 @@ class Interruption:
             asked = int(everywhere.max())
         if asked:
             save()
-            raise RunInterrupted(asked)
+            raise RunInterrupted(asked, self._advice)
 
     def _look(self) -> int | None:
         now = time.monotonic()
@@ -127,7 +130,7 @@ class Interruption:
         if self._asked is None:
             self._asked = number
         if not self._held:
-            raise RunInterrupted(self._asked)
+            raise RunInterrupted(self._asked, self._advice)
         if number == signal.SIGINT:
             # Not through a stream, which the signal may have interrupted in the midst of writing.
             cursor = b"\x1b[?25h" if sys.stderr.isatty() else b""

@@ -1,17 +1,21 @@
 """Cells of a comparison, in a process of their own: a search alone, so that its time and memory are its own.
 
 python -m knotwork_tasks.compare._cells '[{"kind": "search", "result": FILE, ...}, ...]'
+
+It ends when its standard input does.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import torch
@@ -32,7 +36,16 @@ def main() -> int:
         for job in json.loads(sys.argv[1]):
             write(job, CELLS[job["kind"]](job))
 
+    Thread(target=_end_with_the_comparison, daemon=True).start()
     return run_command("compare", compute)
+
+
+def _end_with_the_comparison() -> None:
+    """End at once, as if killed, when the comparison has: started again, it starts these cells a second time."""
+    # Not through `sys.stdin`, whose lock a thread that waits would keep from Python's own end.
+    while os.read(0, 1):
+        pass
+    os._exit(1)
 
 
 def search_cell(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from subprocess import run as run_process
 from typing import Any
 
 from knotwork_ops import read_mapping
-from knotwork_search import write_atomically
+from knotwork_search import Interruption, RunInterrupted, write_atomically
+
+from knotwork_tasks.compare._processes import CellProcesses
 
 Cell = dict[str, Any]
+ADVICE = "the same command goes on where it was"
 _TELLS = {"search": "memory", "train": "loss", "inherit": "losses"}
 """By the kind of a cell, the number or numbers that its result always has."""
 
@@ -41,7 +41,7 @@ class CompareFolder:
                         f"{self.path} holds a comparison with {name} {value!r}, not {wanted.get(name)!r}: give the same, or "
                         "another output folder"
                     )
-        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        elif self.path.exists() and (not self.path.is_dir() or any(_kept(self.path))):
             raise ValueError(f"{self.path} exists and holds no comparison: give another output folder")
         self.path.mkdir(parents=True, exist_ok=True)
         write_atomically(file, json.dumps(wanted, indent=2) + "\n")
@@ -51,32 +51,41 @@ class CompareFolder:
 
         Raises:
             ValueError: a cell fails; the message ends with what it said. Those that are running finish first.
+            RunInterrupted: asked to stop; those that were running have ended, searches with a checkpoint.
         """
         missing = [cell for cell in cells if not Path(cell["result"]).exists()]
         searches = [[cell] for cell in missing if cell["kind"] == "search"]
         others = [cell for cell in missing if cell["kind"] != "search"]
         shares = [share for number in range(processes) if (share := others[number::processes])]
-        threads = str(max(1, (os.cpu_count() or 1) // processes))
-        environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
 
         def one(share: list[Cell]) -> None:
-            command = [sys.executable, "-m", "knotwork_tasks.compare._cells", json.dumps(share)]
-            done = run_process(command, env=environment, capture_output=True, text=True, check=False)
-            names = [Path(cell["result"]).stem for cell in share if Path(cell["result"]).exists()]
-            notify(f"done: {', '.join(names) or 'nothing'}")
-            if done.returncode != 0 or len(names) < len(share):
-                failed = next((Path(c["result"]).stem for c in share if not Path(c["result"]).exists()), "")
-                raise ValueError(f"the cell {failed} failed: {' '.join(done.stderr.split())[-600:]}")
+            code, said = started.compute(share)
+            unfinished = [_name(cell) for cell in share if not Path(cell["result"]).exists()]
+            if finished := [_name(cell) for cell in share if _name(cell) not in unfinished]:
+                notify(f"done: {', '.join(finished)}")
+            if code != 0 or unfinished:
+                raise ValueError(f"the cell {next(iter(unfinished), '')} failed: {' '.join(said.split())[-600:]}")
 
-        with ThreadPoolExecutor(processes) as pool:
-            futures = [pool.submit(one, share) for share in [*searches, *shares]]
+        with Interruption(advice=ADVICE), CellProcesses(processes) as started, ThreadPoolExecutor(processes) as pool:
             try:
+                futures = [pool.submit(one, share) for share in [*searches, *shares]]
                 for future in futures:
                     future.result()
-            except BaseException:
-                for future in futures:
-                    future.cancel()
+            except BaseException as error:
+                pool.shutdown(wait=False, cancel_futures=True)
+                if isinstance(error, RunInterrupted):
+                    started.stop()
+                    notify("stopping: the searches that run save a checkpoint; interrupt again to end at once")
                 raise
+
+
+def _kept(folder: Path) -> list[Path]:
+    """What a folder holds but for what a kill left of a file that was being written."""
+    return [path for path in folder.iterdir() if path.suffix != ".partial"]
+
+
+def _name(cell: Cell) -> str:
+    return Path(cell["result"]).stem
 
 
 def result_of(cell: Cell) -> dict[str, Any]:
