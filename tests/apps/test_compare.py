@@ -1,12 +1,18 @@
 """A comparison from a command line to its table, small enough for seconds; and what is wrong with one."""
 
 import json
+import os
+import signal
+import sys
+import time
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 from knotwork_ops import Choice, SearchSpace
-from knotwork_tasks.compare import CompareFlags, _cells, kendall_tau, mean_and_error, parse_compare_flags
+from knotwork_search import RunInterrupted
+from knotwork_tasks.compare import CompareFlags, _cells, _processes, kendall_tau, mean_and_error, parse_compare_flags
 from knotwork_tasks.compare._compare import benchmark, curve, digest
 from knotwork_tasks.compare._folder import CompareFolder
 from knotwork_tasks.compare._plan import search_arguments
@@ -136,6 +142,38 @@ def test_a_failing_cell_tells_why(tmp_path):
     cell: dict[str, Any] = {"kind": "train", "result": str(tmp_path / "out/cells/one.json"), "run": str(tmp_path / "no-run")}
     with pytest.raises(ValueError, match=r"the cell one failed: compare: error: .*No such file"):
         folder.run([cell | {"architecture": {}, "seed": 0, "steps": 1}], 1, lambda text: None)
+
+
+@pytest.mark.parametrize(("number", "reason"), [(signal.SIGTERM, "terminated"), (signal.SIGINT, "interrupted")])
+def test_what_stops_a_comparison_stops_its_cells(tmp_path, monkeypatch, number: int, reason: str):
+    script = """
+import json, signal, sys
+from pathlib import Path
+result = json.loads(sys.argv[1])[0]["result"]
+def save(*_):
+    Path(result).with_suffix(".saved").write_text("")
+    sys.exit(143)
+signal.signal(signal.SIGTERM, save)
+Path(result).with_suffix(".begun").write_text("")
+signal.pause()
+"""
+    monkeypatch.setattr(_processes, "COMMAND", (sys.executable, "-c", script))
+    cells: list[dict[str, Any]] = [{"kind": "search", "result": str(tmp_path / f"cell-{i}.json")} for i in range(4)]
+
+    def interrupt() -> None:
+        while len(list(tmp_path.glob("*.begun"))) < 2:
+            time.sleep(0.02)
+        os.kill(os.getpid(), number)
+
+    Thread(target=interrupt).start()
+    said: list[str] = []
+    folder = CompareFolder(tmp_path / "out", {})
+    with pytest.raises(RunInterrupted, match=f"{reason}: the same command goes on where it was"):
+        folder.run(cells, 2, said.append)
+    # Those that ran have saved; the others were not begun.
+    assert len(list(tmp_path.glob("*.begun"))) == len(list(tmp_path.glob("*.saved"))) == 2
+    assert len(said) == 1
+    assert "stopping" in said[0]
 
 
 def test_a_search_gets_its_flags():

@@ -57,32 +57,43 @@ def finished(folder: Path) -> dict[str, tuple[bytes, int]]:
     return {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in files}
 
 
-def test_a_stopped_and_a_killed_comparison_leave_no_process_and_go_on(space_file: Path, text_file: Path, tmp_path: Path):
-    log, folder = tmp_path / "log.txt", tmp_path / "out"
-    run = folder / "drnas-0"
+@pytest.fixture
+def endless(space_file: Path, text_file: Path, tmp_path: Path) -> list[str]:
+    """Flags of a comparison whose search goes on for hours, with one checkpoint at its beginning."""
     search = f"{{dataset: {text_file}, max_steps: 1000000, checkpoint_every: 1000000}}"
-    given = ["--output-dir", str(folder), "--space", str(space_file), "--strategies", "drnas,random", "--seeds", "1"]
-    given += ["--ranked", "2", "--search", search]
-    process = start("compare", given, log)
+    given = ["--output-dir", str(tmp_path / "out"), "--space", str(space_file), "--strategies", "drnas,random"]
+    return [*given, "--seeds", "1", "--ranked", "2", "--search", search]
+
+
+def test_cells_end_with_a_killed_comparison(endless: list[str], tmp_path: Path):
+    log, run = tmp_path / "log.txt", tmp_path / "out/drnas-0"
+    process = start("compare", endless, log)
     wait_until(lambda: len(records(run)) > 10, log)
     cells = cells_of(process)
     assert cells
+    process.kill()
+    wait_until(lambda: ended(cells), log, seconds=10)
+
+
+@pytest.mark.slow
+def test_a_stopped_comparison_goes_on_from_its_checkpoint(endless: list[str], tmp_path: Path):
+    log, run = tmp_path / "log.txt", tmp_path / "out/drnas-0"
+    process = start("compare", endless, log)
+    wait_until(lambda: len(records(run)) > 10, log)
+    cells = cells_of(process)
     os.kill(process.pid, signal.SIGTERM)
     process.join(60)
     assert process.exitcode == 143, log.read_text()
     assert "compare: terminated: the same command goes on where it was" in log.read_text()
     assert "Traceback" not in log.read_text()
     assert ended(cells)
-    done, before = last_step(run), records(run)
-    assert done > 0
+    before = records(run)
+    assert last_step(run) > 0
     # Again, until it is beyond the checkpoint: no step is taken twice.
-    process = start("compare", given, log)
+    process = start("compare", endless, log)
     wait_until(lambda: len(records(run)) > len(before) + 10, log)
-    assert records(run)[: len(before)] == before
-    cells = cells_of(process)
     process.kill()
-    wait_until(lambda: ended(cells), log, seconds=10)
-    assert last_step(run) == done
+    assert records(run)[: len(before)] == before
 
 
 @pytest.mark.slow

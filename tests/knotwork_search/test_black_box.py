@@ -85,21 +85,27 @@ def test_nsga2_pushes_the_front_further_than_chance(accelerator):
     assert sum(best_below("nsga2")) < sum(best_below("random")) - 5
 
 
-def test_a_space_with_fewer_architectures_is_exhausted(accelerator):
-    toy = Toy(SPACES["uniform"])
-    found = BlackBox("evolution", 30).run(toy, Budget(), lambda architecture: costs(toy, architecture)["params"], accelerator)
+def test_a_space_with_fewer_architectures_is_exhausted(accelerator, tmp_path):
+    toy, storage = Toy(SPACES["uniform"]), f"sqlite:///{tmp_path / 'study.db'}"
+    search = BlackBox("evolution", 30, storage=storage)
+    found = search.run(toy, Budget(), lambda architecture: costs(toy, architecture)["params"], accelerator)
     assert {entry.candidate.architecture for entry in found} == set(every_architecture(toy.space))
+    # The database holds each once, beside the last proposal, which brought nothing new.
+    (summary,) = optuna.get_all_study_summaries(storage)
+    assert summary.n_trials == len(found) + 1
 
 
-def test_a_loss_that_is_no_number_is_not_ranked(accelerator):
-    toy = Toy(SPACES["uniform"])
+def test_a_loss_that_is_no_number_is_not_ranked_nor_computed_again(accelerator):
+    toy, asked = Toy(SPACES["uniform"]), []
 
     def diverges(architecture: Architecture) -> float:
+        asked.append(architecture)
         return float("nan") if architecture["ratio"] == 1 else 1.0
 
-    found = BlackBox("evolution", 6).run(toy, Budget(), diverges, accelerator)
-    assert len(found) == 6
-    assert all(entry.candidate.architecture["ratio"] > 1 for entry in found)
+    found = BlackBox("evolution", 30).run(toy, Budget(), diverges, accelerator)
+    everything = every_architecture(toy.space)
+    assert {entry.candidate.architecture for entry in found} == {a for a in everything if a["ratio"] > 1}
+    assert len(asked) == len(everything)
 
 
 @pytest.mark.parametrize("searcher", ["evolution", "nsga2"])

@@ -22,15 +22,13 @@ from optuna.trial import TrialState
 
 from knotwork_search._budget import Budget, costs
 from knotwork_search._discretise import Candidate, shares_to_try
-from knotwork_search._evolution import RegularisedEvolution, architecture_of, distributions, parameters_of
+from knotwork_search._evolution import PROPOSALS, RegularisedEvolution, architecture_of, distributions, parameters_of
 from knotwork_search._processes import shared
 from knotwork_search._protocols import Supernet
 from knotwork_search._select import Ranked, by_loss, random_candidates
 
 POPULATION = 50
 """As in SPOS."""
-PROPOSALS = 300
-"""In a row that may not be evaluated or have been, before the space counts as exhausted."""
 
 
 @dataclass(frozen=True)
@@ -99,16 +97,17 @@ class _Study:
         share = 0.0 if several else search.least_share
         first = random_candidates(supernet, budget, population, least_share=share, seed=search.seed)
         self.share = next(s for s in shares_to_try(share) if all(budget.used_by(c.cost, s) for c in first))
-        sampler: BaseSampler = (
+        self.sampler: BaseSampler = (
             NSGAIISampler(population_size=population, seed=search.seed)
             if several
-            else RegularisedEvolution(self.space, population=population, accept=self._accepts, seed=search.seed)
+            else RegularisedEvolution(self.space, population=population, accept=self._is_wanted, seed=search.seed)
         )
-        self.study = _opened(search, sampler, ["loss", *self.currencies], self.space.as_dict())
+        self.study = _opened(search, self.sampler, ["loss", *self.currencies], self.space.as_dict())
         if not self.study.get_trials(deepcopy=False):
             for candidate in first:
                 self.study.enqueue_trial(parameters_of(self.space, candidate.architecture))
         self.losses: dict[Architecture, float] = {}
+        self.diverged: set[Architecture] = set()
         self.read: set[int] = set()
         self.asked: tuple[optuna.Trial, Architecture] | None = None
 
@@ -120,13 +119,16 @@ class _Study:
                 return None
             trial = self.study.ask(fixed_distributions={**distributions(self.space)})
             architecture = architecture_of(self.space, trial.params)
-            if architecture in self.losses:
-                self._tell(trial, architecture, self.losses[architecture])
-            elif not self._accepts(architecture):
-                self.study.tell(trial, state=TrialState.PRUNED)
-            else:
+            if self._is_wanted(architecture):
                 self.asked = trial, architecture
                 return architecture.as_dict()
+            if isinstance(self.sampler, RegularisedEvolution) and self.sampler.exhausted:
+                self.study.tell(trial, state=TrialState.PRUNED)
+                return None
+            if architecture in self.losses:
+                self._tell(trial, architecture, self.losses[architecture])
+            else:
+                self.study.tell(trial, state=TrialState.PRUNED)
         return None
 
     def tell(self, loss: float) -> None:
@@ -148,12 +150,19 @@ class _Study:
 
     def _read(self) -> None:
         """What has been evaluated, by this worker and others."""
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL)):
             if trial.number not in self.read:
                 self.read.add(trial.number)
-                self.losses.setdefault(architecture_of(self.space, trial.params), trial.values[0])
+                architecture = architecture_of(self.space, trial.params)
+                if trial.state == TrialState.FAIL:
+                    self.diverged.add(architecture)
+                else:
+                    self.losses.setdefault(architecture, trial.values[0])
 
-    def _accepts(self, architecture: Architecture) -> bool:
+    def _is_wanted(self, architecture: Architecture) -> bool:
+        """Whether an architecture is within the budget, and was not evaluated yet."""
+        if architecture in self.losses or architecture in self.diverged:
+            return False
         cost = costs(self.supernet, architecture)
         return self.budget.met_by(cost) and self.budget.used_by(cost, self.share)
 

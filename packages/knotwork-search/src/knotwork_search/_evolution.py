@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy
@@ -16,7 +16,9 @@ Parameters = dict[str, Any]
 """An option for each decision: a choice, or one layer of a per-layer choice."""
 
 CHILDREN = 100
-"""Mutations of one parent that are tried until one is accepted."""
+"""Mutations of one parent that are tried before other parents are drawn."""
+PROPOSALS = 300
+"""In a row that may not be evaluated or have been, before the space counts as exhausted."""
 
 
 def distributions(space: SearchSpace) -> dict[str, CategoricalDistribution]:
@@ -61,8 +63,11 @@ class RegularisedEvolution(BaseSampler):
         population: how many of the latest architectures can be parents; before there are as many, children are drawn uniformly.
         sample: how many of them are drawn, to take the best.
         mutation: probability with which a decision is drawn anew; one at least is.
-        accept: whether an architecture may be evaluated; a child that may not is bred again.
+        accept: whether an architecture is to be evaluated; a child that is not is bred again.
         seed: together with a trial's number it fixes what is drawn, so that a study that goes on repeats nothing.
+
+    Attributes:
+        exhausted: whether the latest child is one that is not to be evaluated, as were all that were tried before it.
     """
 
     def __init__(
@@ -77,24 +82,40 @@ class RegularisedEvolution(BaseSampler):
     ) -> None:
         self.space, self.distributions = space, distributions(space)
         self.population, self.sample, self.mutation, self.accept, self.seed = population, sample, mutation, accept, seed
+        self.exhausted = False
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return {**self.distributions}
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> Parameters:
-        generator = numpy.random.default_rng([self.seed, trial.number])
         finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if len(finished) < self.population:
-            return self._accepted(lambda: {name: _drawn(d.choices, generator) for name, d in self.distributions.items()})
-        youngest = finished[-self.population :]
-        drawn = generator.choice(len(youngest), size=min(self.sample, len(youngest)), replace=False)
-        parent = min((youngest[i] for i in drawn), key=lambda trial: trial.values[0])
-        return self._accepted(lambda: self._child(parent.params, generator))
+        proposed: Parameters = {}
+        for proposed in self._proposals(finished, numpy.random.default_rng([self.seed, trial.number])):
+            self.exhausted = not self.accept(architecture_of(self.space, proposed))
+            if not self.exhausted:
+                break
+        return proposed
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         raise ValueError(f"{param_name} is no decision of this space: it has {list(self.distributions)}")
+
+    def _proposals(self, finished: Sequence[FrozenTrial], generator: numpy.random.Generator) -> Iterator[Parameters]:
+        if len(finished) >= self.population:
+            parent = self._parent(finished, generator)
+            for _ in range(CHILDREN):
+                yield self._child(parent, generator)
+        # Uniform draws reach what no parent's likely children are.
+        for _ in range(PROPOSALS):
+            yield {name: _drawn(distribution.choices, generator) for name, distribution in self.distributions.items()}
+            if finished:
+                yield self._child(self._parent(finished, generator), generator)
+
+    def _parent(self, finished: Sequence[FrozenTrial], generator: numpy.random.Generator) -> Parameters:
+        youngest = finished[-self.population :]
+        drawn = generator.choice(len(youngest), size=min(self.sample, len(youngest)), replace=False)
+        return min((youngest[i] for i in drawn), key=lambda trial: trial.values[0]).params
 
     def _child(self, parent: Mapping[str, Any], generator: numpy.random.Generator) -> Parameters:
         changeable = [name for name, distribution in self.distributions.items() if len(distribution.choices) > 1]
@@ -104,11 +125,6 @@ class RegularisedEvolution(BaseSampler):
         return {
             name: _drawn(d.choices, generator) if name in redrawn else parent[name] for name, d in self.distributions.items()
         }
-
-    def _accepted(self, breed: Callable[[], Parameters]) -> Parameters:
-        children = (breed() for _ in range(CHILDREN))
-        accepted = (child for child in children if self.accept(architecture_of(self.space, child)))
-        return next(accepted, None) or breed()
 
 
 def _drawn(options: Sequence[Any], generator: numpy.random.Generator) -> Any:

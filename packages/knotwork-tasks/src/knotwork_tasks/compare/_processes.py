@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from subprocess import DEVNULL, PIPE, Popen
 from typing import Any
 
+COMMAND = (sys.executable, "-m", "knotwork_tasks.compare._cells")
+
 
 class CellProcesses:
     """Starts processes for cells, and stops them.
@@ -36,10 +38,9 @@ class CellProcesses:
 
     def compute(self, cells: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
         """Compute cells in one process. Returns its exit code, and what it said on standard error."""
-        command = [sys.executable, "-m", "knotwork_tasks.compare._cells", json.dumps(cells)]
         streams: dict[str, Any] = {"stdin": self._input, "stdout": DEVNULL, "stderr": PIPE, "text": True}
         # In a session of its own: a terminal's interrupt would reach it beside `stop`, and a second one ends a search at once.
-        with Popen(command, env=self._environment, start_new_session=True, **streams) as process:
+        with Popen([*COMMAND, json.dumps(cells)], env=self._environment, start_new_session=True, **streams) as process:
             self._started.append(process)
             if self._stopped:
                 process.terminate()
