@@ -10,26 +10,22 @@ equal steps and compared. Every finished cell is kept as JSON in the output fold
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from knotwork_ops import Architecture
-from knotwork_search import Budget, random_candidates
+from knotwork_search import Budget, costs, random_candidates
 from knotwork_spaces import family
-from knotwork_tasks import SavedRun
-from knotwork_tasks.compare import kendall_tau, mean_and_error, variance
+from knotwork_tasks import SavedRun, run_command
+from knotwork_tasks.compare import Cell, CompareFolder, digest, kendall_tau, mean_and_error, result_of, variance
 
-ROOT = Path(__file__).parents[1]
-CELL = str(ROOT / "tools/search_quality_cells.py")
 UNITS = {"search_gpt": "token", "search_vit": "image"}
+FAMILIES = {"search_gpt": "gpt2", "search_vit": "vit"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ class Trained:
 
 
 def main() -> None:
-    """Run the cells that are missing, then print the table."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--output-dir", type=Path, required=True)
     parser.add_argument("--app", choices=list(UNITS), default="search_gpt")
@@ -65,88 +61,60 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--search-flags", nargs=argparse.REMAINDER, default=[], help="passed on to the app; last")
     flags = parser.parse_args()
-    flags.output_dir.mkdir(parents=True, exist_ok=True)
-    runs = [flags.output_dir / f"search-{seed}" for seed in range(flags.search_seeds)]
-    _in_parallel([_search_command(run, seed, flags) for seed, run in enumerate(runs)], flags.processes)
-    outcomes = [json.loads((run / "architecture.json").read_text()) for run in runs]
-    saved = SavedRun(runs[0])
-    space = saved.space
-    found = [space.architecture(outcome["architecture"]) for outcome in outcomes]
-    chosen = _random_architectures(space, outcomes[0]["budget"], flags.random)
+    sys.exit(run_command("search_quality", lambda: assess(flags)))
+
+
+def assess(flags: argparse.Namespace) -> None:
+    """Run the cells that are missing, then print the table."""
+    settings = {name: getattr(flags, name) for name in ("app", "granularity", "search_flags")}
+    folder = CompareFolder(flags.output_dir, settings)
+
+    def run(cells: Iterable[Cell]) -> None:
+        folder.run(cells, flags.processes, lambda text: print(text, file=sys.stderr, flush=True))
+
+    searches = [_search_cell(folder.path, seed, flags) for seed in range(flags.search_seeds)]
+    run(searches)
+    saved = [SavedRun(search["run"]) for search in searches]
+    space, found = saved[0].space, [one.found for one in saved]
+    supernet = family(space.family).supernet(space)
+    drawn = random_candidates(supernet, Budget(saved[0].record["budget"]), flags.random, least_share=0.85, seed=0)
+    chosen = [candidate.architecture for candidate in drawn]
     nets = list(dict.fromkeys([*found, *chosen]))
-    # Nets trained otherwise are other cells.
-    training = flags.output_dir / f"train-{flags.steps}-steps-rate-{flags.learning_rate or 'default'}"
-    training.mkdir(exist_ok=True)
-    cells = [_training_cell(training, a, seed) for seed in range(flags.train_seeds) for a in nets]
-    settings = {"steps": flags.steps, "learning_rate": flags.learning_rate or saved.config["learning_rate"]}
-    _run_cells(runs[0], cells, settings, flags.processes)
-    for run in runs:
-        _run_cells(run, [_inheriting_cell(flags.output_dir, run, a) for a in nets], settings, flags.processes)
-    trained = {a: _collect(training, runs, a, flags.train_seeds) for a in nets}
+    training = {a: [_training_cell(searches[0], a, seed, flags) for seed in range(flags.train_seeds)] for a in nets}
+    inheriting = {a: [_inheriting_cell(search, a) for search in searches] for a in nets}
+    # By run, whose data a process reads once for cells that follow each other.
+    run([*chain(*training.values()), *chain(*zip(*inheriting.values(), strict=True))])
+    trained = {a: _trained(a, costs(supernet, a)["params"], training[a], inheriting[a]) for a in nets}
     _print_table([trained[a] for a in found], [trained[a] for a in chosen], flags)
 
 
-def _random_architectures(space: Any, limits: dict[str, float], count: int) -> list[Architecture]:
-    supernet = family(space.family).supernet(space)
-    candidates = random_candidates(supernet, Budget(limits), count, least_share=0.85, seed=0)
-    return [candidate.architecture for candidate in candidates]
+def _trained(architecture: Architecture, params: float, training: Sequence[Cell], inheriting: Sequence[Cell]) -> Trained:
+    told = [result_of(cell) for cell in training]
+    inherited = [result_of(cell)["losses"][0] for cell in inheriting]
+    top1 = [metrics["top1"] for metrics in told if "top1" in metrics]
+    return Trained(architecture, params, [metrics["loss"] for metrics in told], inherited, top1)
 
 
-def _search_command(run: Path, seed: int, flags: argparse.Namespace) -> tuple[Path, list[str]]:
-    command = [sys.executable, str(ROOT / "apps" / flags.app), "--output-dir", str(run), "--seed", str(seed)]
-    command += ["--granularity", flags.granularity, *flags.search_flags]
-    if (run / "config.yaml").exists():
-        command = [sys.executable, str(ROOT / "apps" / flags.app), "--output-dir", str(run), "--resume"]
-    return run / "architecture.json", command
+def _search_cell(folder: Path, seed: int, flags: argparse.Namespace) -> Cell:
+    run = str(folder / f"search-{seed}")
+    arguments = ["--output-dir", run, "--seed", str(seed), "--granularity", flags.granularity, *flags.search_flags]
+    result = str(folder / "cells" / f"search-{seed}.json")
+    return {"kind": "search", "result": result, "run": run, "family": FAMILIES[flags.app], "arguments": arguments}
 
 
-def _training_cell(folder: Path, architecture: Architecture, seed: int) -> dict[str, Any]:
-    return {"result": str(_file(folder, architecture, f"seed{seed}")), "architecture": architecture.as_dict(), "seed": seed}
+def _training_cell(search: Cell, architecture: Architecture, seed: int, flags: argparse.Namespace) -> Cell:
+    how = {"seed": seed, "steps": flags.steps, "learning_rate": flags.learning_rate}
+    # Nets trained otherwise are other cells.
+    return _cell("train", search, architecture, *how.values()) | {"architecture": architecture.as_dict(), **how}
 
 
-def _inheriting_cell(folder: Path, run: Path, architecture: Architecture) -> dict[str, Any]:
-    return {"result": str(_file(folder / f"inherit-{run.name}", architecture)), "architecture": architecture.as_dict()}
+def _inheriting_cell(search: Cell, architecture: Architecture) -> Cell:
+    return _cell("inherit", search, architecture, Path(search["run"]).name) | {"architectures": [architecture.as_dict()]}
 
 
-def _file(folder: Path, architecture: Architecture, *more: str) -> Path:
-    options = [part.split(" ", 1)[1].replace("/", "-") for part in str(architecture).split(", ")]
-    return folder / f"{'_'.join([*options, *more])}.json"
-
-
-def _run_cells(run: Path, cells: list[dict[str, Any]], settings: dict[str, Any], processes: int) -> None:
-    """Deal out the cells that are missing: a process reads the data once for all of its own."""
-    missing = [cell for cell in cells if not Path(cell["result"]).exists()]
-    shares = [missing[number::processes] for number in range(processes)]
-    jobs = [json.dumps({"run": str(run), "cells": share, **settings}) for share in shares if share]
-    _in_parallel([(Path(json.loads(job)["cells"][-1]["result"]), [sys.executable, CELL, job]) for job in jobs], processes)
-
-
-def _in_parallel(commands: Iterable[tuple[Path, list[str]]], processes: int) -> None:
-    """Run those commands whose result is not there yet, sharing the cores evenly."""
-    threads = str(max(1, (os.cpu_count() or 1) // processes))
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    missing = [(result, command) for result, command in commands if not result.exists()]
-
-    def run(item: tuple[Path, list[str]]) -> None:
-        result, command = item
-        finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if finished.returncode != 0 or not result.exists():
-            raise RuntimeError(f"{' '.join(command)} failed:\n{finished.stderr[-2000:]}")
-        print(f"done: {result.name}", file=sys.stderr, flush=True)
-
-    with ThreadPoolExecutor(processes) as pool:
-        list(pool.map(run, missing))
-
-
-def _collect(folder: Path, runs: Sequence[Path], architecture: Architecture, seeds: int) -> Trained:
-    cells = [_read(_file(folder, architecture, f"seed{seed}")) for seed in range(seeds)]
-    inherited = [_read(_file(folder.parent / f"inherit-{run.name}", architecture))["loss"] for run in runs]
-    top1 = [cell["top1"] for cell in cells if "top1" in cell]
-    return Trained(architecture, cells[0]["params"], [cell["loss"] for cell in cells], inherited, top1)
-
-
-def _read(cell: Path) -> dict[str, Any]:
-    return json.loads(cell.read_text())
+def _cell(kind: str, search: Cell, architecture: Architecture, *more: object) -> Cell:
+    name = "-".join(map(str, (kind, digest(architecture.as_dict()), *more)))
+    return {"kind": kind, "run": search["run"], "result": str(Path(search["result"]).with_name(f"{name}.json"))}
 
 
 def _print_table(found: Sequence[Trained], random: Sequence[Trained], flags: argparse.Namespace) -> None:

@@ -1,13 +1,17 @@
-"""The statistics of the assessment."""
+"""The table of the assessment, and the whole of it on a space of seconds."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from knotwork_spaces import load_space
+from knotwork_tasks.compare._processes import CellProcesses
 
 PATH = Path(__file__).parents[2] / "tools" / "search_quality.py"
 
@@ -21,6 +25,57 @@ def quality():
     sys.modules["search_quality"] = module
     spec.loader.exec_module(module)
     return module
+
+
+def test_the_table_says_what_its_cells_found(quality, monkeypatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    found = {"embed_dim": 96, "depth": 3, "num_heads": 4, "mlp_ratio": 3}
+    computed: list[dict[str, Any]] = []
+
+    def made_up(cell: dict[str, Any]) -> dict[str, Any]:
+        run = Path(cell["run"])
+        if cell["kind"] == "search":
+            run.mkdir()
+            (run / "space.json").write_text(json.dumps(load_space("gpt-nano").build(vocab_size=260).as_dict()))
+            (run / "architecture.json").write_text(json.dumps({"architecture": found, "budget": {"params": 600_000}}))
+            return {"memory": 1}
+        if cell["kind"] == "inherit":
+            return {"losses": [values["depth"] + values["embed_dim"] / 1000 for values in cell["architectures"]]}
+        values = cell["architecture"]
+        # The seeds differ by twice 0.1 in every net.
+        return {"loss": 1.0 if values == found else 2 + values["depth"] + values["embed_dim"] / 1000 + 0.2 * cell["seed"]}
+
+    def compute(_: CellProcesses, cells: list[dict[str, Any]]) -> tuple[int, str]:
+        for cell in cells:
+            Path(cell["result"]).parent.mkdir(exist_ok=True)
+            Path(cell["result"]).write_text(json.dumps(made_up(cell)))
+        computed.extend(cells)
+        return 0, ""
+
+    monkeypatch.setattr(CellProcesses, "compute", compute)
+    given = ["--output-dir", str(tmp_path / "out"), "--search-seeds", "2", "--random", "5", "--steps", "7", "--processes", "2"]
+    monkeypatch.setattr(sys, "argv", ["search_quality", *given, "--learning-rate", "0.5", "--search-flags", "--max-steps", "3"])
+    with pytest.raises(SystemExit, match="0"):
+        quality.main()
+    said = capsys.readouterr().out
+    rows = [
+        [part.strip() for part in line.split("|")] for line in said.splitlines() if line.startswith(("| found", "| random"))
+    ]
+    assert [row[1] for row in rows] == [*(f"found, search seed {i}" for i in range(2)), *(f"random {i}" for i in range(5))]
+    assert {row[3] for row in rows[:2]} == {"1.0000"}
+    for row in rows[2:]:
+        values = dict(part.split(" ") for part in row[4].split(", "))
+        expected = 2 + int(values["depth"]) + int(values["embed_dim"]) / 1000 + 0.1
+        assert row[3] == (f"{expected:.4f}" if row[4] != rows[0][4] else "1.0000")
+    searches, trainings = ([cell for cell in computed if cell["kind"] == kind] for kind in ("search", "train"))
+    assert searches[1]["arguments"][2:] == ["--seed", "1", "--granularity", "uniform", "--max-steps", "3"]
+    assert {(cell["seed"], cell["steps"], cell["learning_rate"], cell["run"]) for cell in trainings} == {
+        (seed, 7, 0.5, searches[0]["run"]) for seed in (0, 1)
+    }
+    # Other searches do not share the folder.
+    monkeypatch.setattr(sys, "argv", ["search_quality", *given, "--search-flags", "--max-steps", "4"])
+    with pytest.raises(SystemExit, match="2"):
+        quality.main()
+    assert "holds a comparison with search_flags" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -63,9 +63,12 @@ def search_cell(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def training_cell(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Metrics on the validation data of the plain model of an architecture, trained from scratch."""
+    """Metrics on the validation data of the plain model of an architecture, trained from scratch.
+
+    Its learning rate is the search's own when none is given.
+    """
     saved, task = _opened(job["run"])
-    rate = saved.config["learning_rate"]
+    rate = job.get("learning_rate") or saved.config["learning_rate"]
     return train_from_scratch(saved, task, job["architecture"], job["seed"], job["steps"], rate, Accelerator())
 
 
