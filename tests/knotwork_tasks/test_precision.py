@@ -20,7 +20,7 @@ STEPS = 50
 LOSS = 0.02
 """How far losses may lie apart, in nats, at every step. Measured: up to 0.006 for text, 0.013 for images."""
 ALPHA, PROBABILITY = 0.15, 0.06
-"""How far alphas, of which some have moved by 0.5, and probabilities may lie apart at the end. Measured: up to 0.10 and 0.05."""
+"""How far alphas, of which some moved by 0.5, and probabilities may lie apart at the end. Measured: up to 0.10 and 0.05."""
 
 
 @pytest.fixture(autouse=True)
