@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import torch
+from PIL import Image
 
 APPS = Path(__file__).parents[2] / "apps"
 Main = Callable[[Sequence[str]], int]
@@ -19,6 +21,16 @@ num_heads: [1, 2]
 mlp_ratio: [1, 2, 4]
 block_size: 16
 recipe: {tokenizer: "train:260", max_steps: 6, batch_size: 4, learning_rate: 0.01}
+"""
+
+VIT_SPACE = """\
+family: vit
+embed_dim: [8, 12, 16]
+depth: [1, 2]
+num_heads: [1, 2]
+mlp_ratio: [1, 2, 4]
+initializer_range: 0.1
+recipe: {max_steps: 6, batch_size: 4, learning_rate: 0.01}
 """
 
 
@@ -96,4 +108,40 @@ def finished(search_gpt: Main, tiny: list[str], tmp_path_factory: pytest.TempPat
     run = tmp_path_factory.mktemp("finished") / "run"
     flags = ["--granularity", "per-layer", "--max-params", "none", "--pareto", "params,loss"]
     assert search_gpt([*tiny, "--output-dir", str(run), *flags]) == 0
+    return run
+
+
+@pytest.fixture(scope="session")
+def vit_space(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("vit-space") / "tiny.yaml"
+    path.write_text(VIT_SPACE)
+    return path
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Colour images whose class is the channel that is bright."""
+    folder = tmp_path_factory.mktemp("images") / "data"
+    for split, count in (("train", 20), ("validation", 4)):
+        for channel, name in enumerate(("red", "green", "blue")):
+            for number in range(count):
+                pixels = torch.randint(0, 90, (12, 12, 3), generator=torch.Generator().manual_seed(number))
+                pixels[..., channel] += 120
+                path = folder / split / name / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels.to(torch.uint8).numpy()).save(path)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_vit(vit_space: Path) -> list[str]:
+    return ["--space", str(vit_space), "--candidates", "4", "--finetune-steps", "2"]
+
+
+@pytest.fixture(scope="session")
+def finished_vit(search_vit: Main, tiny_vit: list[str], images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on an image folder, with heads and MLPs of their own in every layer."""
+    run = tmp_path_factory.mktemp("finished-vit") / "run"
+    flags = ["--dataset", str(images), "--granularity", "per-layer", "--max-params", "none", "--augment", "timm"]
+    assert search_vit([*tiny_vit, "--output-dir", str(run), *flags]) == 0
     return run

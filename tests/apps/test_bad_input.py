@@ -28,7 +28,7 @@ CASES = [
     (["--train-portion", "1.5"], "1.5"),
     (["--report-to", "wandb"], "--report-to wandb needs the package wandb, which is not installed"),
     (["--report-to", "carrier-pigeon"], "unknown report_to 'carrier-pigeon'"),
-    (["--mixed-precision", "fp16"], "fp16"),
+    (["--mixed-precision", "fp16"], "--mixed-precision fp16 needs a GPU"),
     (["--max-steps", "0"], "max_steps is 0"),
     (["--max-steps", "many"], "max_steps"),
     (["--tokenizer", "train:abc"], "train:abc"),

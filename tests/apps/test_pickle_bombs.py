@@ -6,7 +6,8 @@ import contextlib
 import io
 import pickle
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,35 @@ def zipped(marker: Path) -> bytes:
 BOMBS: list[Callable[[Path], bytes]] = [bare, zipped]
 
 
+@pytest.fixture(params=["finished"])
+def run(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A copy of a finished run: of text where a test asks for no other."""
+    return Path(shutil.copytree(request.getfixturevalue(request.param), tmp_path / "run"))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The apps of a kind of data, and how to load a model of it."""
+
+    search: Main
+    train: Main
+    export: Main
+    dataset: Path
+    load: Callable[..., Any]
+
+
 @pytest.fixture
-def run(finished: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(finished, tmp_path / "run"))
+def kind(request: pytest.FixtureRequest, export_app: Main) -> Kind:
+    """That of the run."""
+    name, data, load = {
+        "finished": ("gpt", "text_file", load_language_model),
+        "finished_vit": ("vit", "images", load_classifier),
+    }[request.node.callspec.params["run"]]
+    search, train, dataset = map(request.getfixturevalue, (f"search_{name}", f"train_{name}", data))
+    return Kind(search, train, export_app, dataset, load)
+
+
+both_kinds = pytest.mark.parametrize("run", ["finished", "finished_vit"], indirect=True)
 
 
 @pytest.fixture
@@ -75,21 +102,26 @@ def test_a_bomb_explodes_where_it_is_unpickled(marker: Path, bomb: Callable[[Pat
     assert marker.exists()
 
 
-def use(apps: dict[str, Main], run: Path, text_file: Path) -> Iterator[Callable[[], Any]]:
-    """All that reads a run or its model. Each may fail, in its own way."""
-    room = run.parent
-    out = iter(range(100))
+def use(kind: Kind, run: Path) -> Iterator[Callable[[], Any]]:
+    """All that reads a run or its model, but for the apps. Each may fail, in its own way."""
     saved = SavedRun(run)
     yield from (lambda: saved.supernet, lambda: saved.packaging, lambda: saved.point(1), lambda: write_report(run))
-    yield lambda: load_language_model(run / "model")
-    yield lambda: load_language_model(run / "model", weights=False)
-    yield lambda: load_classifier(run / "model")
+    yield lambda: kind.load(run / "model")
+    yield lambda: kind.load(run / "model", weights=False)
+    for load in (load_language_model, load_classifier):
+        if load is not kind.load:
+            yield lambda load=load: load(run / "model")
     for space in ("gpt2-pretrained", "vit-pretrained"):
         yield lambda space=space: load_pretrained(load_space(space), str(run / "model"))
-    quick = ["--steps", "1", "--batch-size", "2", "--dataset", str(text_file)]
-    yield lambda: apps["export"](["--run", str(run), "--output-dir", str(room / f"out{next(out)}")])
-    yield lambda: apps["train_gpt"](["--model", str(run / "model"), "--output-dir", str(room / f"out{next(out)}"), *quick])
-    yield lambda: apps["search_gpt"](["--output-dir", str(run), "--resume"])
+
+
+def start(kind: Kind, run: Path) -> Iterator[Callable[[], Any]]:
+    """The apps that read a run or its model."""
+    out = (str(run.parent / f"out{number}") for number in range(2))
+    quick = ["--steps", "1", "--batch-size", "2", "--dataset", str(kind.dataset)]
+    yield lambda: kind.export(["--run", str(run), "--output-dir", next(out)])
+    yield lambda: kind.train(["--model", str(run / "model"), "--output-dir", next(out), *quick])
+    yield lambda: kind.search(["--output-dir", str(run), "--resume"])
 
 
 def files(run: Path) -> list[str]:
@@ -97,18 +129,28 @@ def files(run: Path) -> list[str]:
     return sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
 
 
+@pytest.mark.parametrize(
+    ("run", "ways"),
+    [
+        ("finished", (use, start)),
+        ("finished_vit", (use,)),
+        pytest.param("finished_vit", (start,), marks=pytest.mark.slow),
+    ],
+    indirect=["run"],
+)
 def test_no_file_of_a_run_is_unpickled(
-    run: Path, marker: Path, text_file: Path, export_app: Main, train_gpt: Main, search_gpt: Main, capsys: pytest.CaptureFixture
+    run: Path, kind: Kind, ways: Sequence[Callable[..., Iterator[Callable[[], Any]]]], marker: Path, capsys: Any
 ):
-    apps = {"export": export_app, "train_gpt": train_gpt, "search_gpt": search_gpt}
     names = files(run)
-    assert len(names) > 15
+    assert len(names) > (15 if kind.load is load_language_model else 10)
     for at, name in enumerate([*names, *(f"model/{other}" for other in OTHERS), *(f"checkpoints/{other}" for other in OTHERS)]):
         whole = (run / name).read_bytes() if name in names else None
         (run / name).write_bytes(BOMBS[at % 2](marker))
-        for reads in use(apps, run, text_file):
+        for reads in (reads for way in ways for reads in way(kind, run)):
             attempt(reads)
             assert not marker.exists(), f"{name} was unpickled"
+        for left in run.parent.glob("out*"):
+            shutil.rmtree(left)
         if whole is None:
             (run / name).unlink()
         else:
@@ -123,9 +165,8 @@ def attempt(reads: Callable[[], Any]) -> None:
         assert not isinstance(code, int) or code in (0, 2)
 
 
-def test_an_interrupted_run_is_resumed_without_unpickling(
-    run: Path, marker: Path, search_gpt: Main, capsys: pytest.CaptureFixture
-):
+@pytest.mark.parametrize("run", ["finished", pytest.param("finished_vit", marks=pytest.mark.slow)], indirect=True)
+def test_an_interrupted_run_is_resumed_without_unpickling(run: Path, kind: Kind, marker: Path, capsys: pytest.CaptureFixture):
     """Every file that resuming reads, one at a time, and pickles in place of all safetensors."""
     (run / "architecture.json").unlink()
     kept = shutil.copytree(run, run.parent / "kept")
@@ -133,7 +174,7 @@ def test_an_interrupted_run_is_resumed_without_unpickling(
         shutil.rmtree(run)
         shutil.copytree(kept, run)
         (run / name).write_bytes(BOMBS[at % 2](marker))
-        assert search_gpt(["--output-dir", str(run), "--resume"]) in (0, 2)
+        assert kind.search(["--output-dir", str(run), "--resume"]) in (0, 2)
         assert not marker.exists(), f"{name} was unpickled"
     shutil.rmtree(run)
     shutil.copytree(kept, run)
@@ -142,23 +183,23 @@ def test_an_interrupted_run_is_resumed_without_unpickling(
         for other in OTHERS:
             (step / other).write_bytes(zipped(marker))
     capsys.readouterr()
-    assert search_gpt(["--output-dir", str(run), "--resume"]) == 2
+    assert kind.search(["--output-dir", str(run), "--resume"]) == 2
     assert "no checkpoint to resume from" in capsys.readouterr().err
     assert not marker.exists()
 
 
+@both_kinds
 @pytest.mark.parametrize("bomb", BOMBS)
 @pytest.mark.parametrize("weights", OTHERS)
 def test_pickled_weights_in_place_of_safetensors_are_refused(
-    run: Path, marker: Path, weights: str, bomb: Callable[[Path], bytes]
+    run: Path, kind: Kind, marker: Path, weights: str, bomb: Callable[[Path], bytes]
 ):
     folder = run / "model"
     (folder / "model.safetensors").unlink()
     (folder / weights).write_bytes(bomb(marker))
     with pytest.raises(ValueError, match=r"has no model\.safetensors: weights are read from safetensors only"):
-        load_language_model(folder, trust_remote_code=True)
-    with pytest.raises(ValueError, match=r"has no model\.safetensors: weights are read from safetensors only"):
-        load_pretrained(load_space("gpt2-pretrained"), str(folder))
-    with pytest.raises(ValueError, match=r"has no model\.safetensors: weights are read from safetensors only"):
-        load_pretrained(load_space("vit-pretrained"), str(folder))
+        kind.load(folder, trust_remote_code=True) if kind.load is load_language_model else kind.load(folder)
+    for space in ("gpt2-pretrained", "vit-pretrained"):
+        with pytest.raises(ValueError, match=r"has no model\.safetensors: weights are read from safetensors only"):
+            load_pretrained(load_space(space), str(folder))
     assert not marker.exists()

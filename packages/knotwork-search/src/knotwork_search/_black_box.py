@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any
 
 import optuna
@@ -102,10 +104,11 @@ class _Study:
             if several
             else RegularisedEvolution(self.space, population=population, accept=self._is_wanted, seed=search.seed)
         )
-        self.study = _opened(search, self.sampler, ["loss", *self.currencies], self.space.as_dict())
-        if not self.study.get_trials(deepcopy=False):
-            for candidate in first:
-                self.study.enqueue_trial(parameters_of(self.space, candidate.architecture))
+        with _explained(search.storage):
+            self.study = _opened(search, self.sampler, ["loss", *self.currencies], self.space.as_dict())
+            if not self.study.get_trials(deepcopy=False):
+                for candidate in first:
+                    self.study.enqueue_trial(parameters_of(self.space, candidate.architecture))
         self.losses: dict[Architecture, float] = {}
         self.diverged: set[Architecture] = set()
         self.read: set[int] = set()
@@ -113,6 +116,10 @@ class _Study:
 
     def ask(self) -> dict[str, Any] | None:
         """The next architecture to evaluate, as its values; None when enough have been, or no new one is proposed."""
+        with _explained(self.search.storage):
+            return self._ask()
+
+    def _ask(self) -> dict[str, Any] | None:
         for _ in range(PROPOSALS):
             self._read()
             if len(self.losses) >= self.search.evaluations:
@@ -134,11 +141,13 @@ class _Study:
     def tell(self, loss: float) -> None:
         """The loss of what was asked for."""
         assert self.asked is not None
-        self._tell(*self.asked, loss)
+        with _explained(self.search.storage):
+            self._tell(*self.asked, loss)
 
     def found(self) -> list[tuple[dict[str, Any], float]]:
         """Every architecture evaluated, as its values, with its loss."""
-        self._read()
+        with _explained(self.search.storage):
+            self._read()
         return [(architecture.as_dict(), loss) for architecture, loss in self.losses.items()]
 
     def _tell(self, trial: optuna.Trial, architecture: Architecture, loss: float) -> None:
@@ -157,7 +166,7 @@ class _Study:
                 if trial.state == TrialState.FAIL:
                     self.diverged.add(architecture)
                 else:
-                    self.losses.setdefault(architecture, trial.values[0])
+                    self.losses.setdefault(architecture, float(trial.values[0]))
 
     def _is_wanted(self, architecture: Architecture) -> bool:
         """Whether an architecture is within the budget, and was not evaluated yet."""
@@ -167,6 +176,24 @@ class _Study:
         return self.budget.met_by(cost) and self.budget.used_by(cost, self.share)
 
 
+class _StudyError(ValueError):
+    """What is wrong with a storage, in words."""
+
+
+@contextmanager
+def _explained(storage: str | None) -> Iterator[None]:
+    """Explain whatever is wrong with a storage: it may be damaged, or of anyone's making."""
+    try:
+        yield
+    except _StudyError:
+        raise
+    except Exception as error:  # of whatever database and driver the URL names, of JSON, and of optuna itself
+        if storage is None:
+            raise
+        what = shorten(str(error) or type(error).__name__, 500)
+        raise _StudyError(f"the study's {storage.partition('://')[0]} storage cannot be used: {what}") from error
+
+
 def study_name(*identity: Any) -> str:
     """A name for the study of one search, from what it consists of as JSON values."""
     return "knotwork-" + hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=8).hexdigest()
@@ -174,19 +201,15 @@ def study_name(*identity: Any) -> str:
 
 def _opened(search: BlackBox, sampler: BaseSampler, objectives: Sequence[str], space: Any) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        study = optuna.create_study(
-            storage=search.storage,
-            sampler=sampler,
-            study_name=search.study,
-            directions=[StudyDirection.MINIMIZE] * len(objectives),
-            load_if_exists=True,
-        )
-    except Exception as error:  # of whatever database and driver the URL names
-        place = "" if search.storage is None else search.storage.partition("://")[0]
-        raise ValueError(f"the study's {place} storage cannot be used: {error}") from error
+    study = optuna.create_study(
+        storage=search.storage,
+        sampler=sampler,
+        study_name=search.study,
+        directions=[StudyDirection.MINIMIZE] * len(objectives),
+        load_if_exists=True,
+    )
     identity = {"space": json.loads(json.dumps(space)), "objectives": list(objectives)}
     if study.user_attrs.setdefault("identity", identity) != identity:
-        raise ValueError(f"the storage's study {search.study!r} is of another space or other objectives: give another storage")
+        raise _StudyError(f"the storage's study {search.study!r} is of another space or other objectives: give another storage")
     study.set_user_attr("identity", identity)
     return study

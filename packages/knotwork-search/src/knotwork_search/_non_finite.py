@@ -32,6 +32,9 @@ def step_if_finite(optimiser: Any, finite: Tensor) -> None:
         inner.__dict__.pop("found_inf", None)
     elif finite:
         optimiser.step()
+    elif (scaler := getattr(optimiser, "scaler", None)) is not None:
+        # Its account of the gradients ends with the step, or it would refuse those of the next.
+        scaler.update(scaler.get_scale())
 
 
 class NonFiniteSteps:

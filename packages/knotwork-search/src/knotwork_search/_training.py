@@ -114,14 +114,15 @@ def architecture_update(
 def step_where_finite(optimiser: Any, loss: Tensor, norm: Any, accelerator: Accelerator) -> Tensor:
     """Take the optimiser's step and drop the gradients, unless the loss or their norm is not finite.
 
-    Under fp16's loss scale, infinite gradients say that it is too large: that is the scaler's to see to.
+    Under fp16's loss scale, infinite gradients say that it is too large: that is the scaler's to see to, down to a scale of 1.
 
     Returns:
         The loss; not a number where the step was skipped.
     """
-    finite = loss.isfinite()
-    if accelerator.scaler is None:
-        finite = finite & torch.as_tensor(norm, device=loss.device).isfinite()
+    finite = torch.as_tensor(norm, device=loss.device).isfinite()
+    if accelerator.scaler is not None:
+        finite = finite | (accelerator.scaler.scale(torch.ones_like(loss)) >= 1)
+    finite = finite & loss.isfinite()
     step_if_finite(optimiser, finite)
     optimiser.zero_grad()
     return torch.where(finite, loss, torch.nan)

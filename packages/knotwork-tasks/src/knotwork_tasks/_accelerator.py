@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Any, Protocol
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import set_seed
 from knotwork_search import RunFolder
 
@@ -34,11 +34,14 @@ def open_accelerator(flags: AcceleratorFlags, run: RunFolder) -> Accelerator:
     """Devices, precision and the seed of everything.
 
     Raises:
-        ValueError: a tracker that is not installed, or several processes were asked for and did not come to be.
+        ValueError: a tracker that is not installed, fp16 on a CPU, or several processes were asked for and did not come to be.
     """
     tracker = None if flags.report_to == "none" else flags.report_to
     if tracker and find_spec(tracker) is None:
         raise ValueError(f"--report-to {tracker} needs the package {tracker}, which is not installed")
+    if flags.mixed_precision == "fp16" and PartialState().device.type == "cpu":
+        # Accelerate would run it in float32 without a word.
+        raise ValueError("--mixed-precision fp16 needs a GPU, and this runs on a CPU: use bf16 or no")
     if flags.deterministic:
         # Products on CUDA are deterministic with a fixed workspace, which is read when CUDA starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import torch
 from knotwork_ops import (
     Architecture,
     HardSample,
@@ -47,6 +48,7 @@ class ToyCellSupernet(Classifier, CellStack):
         for norm in batch_norms(self):
             norm.track_running_stats = False
             norm.running_mean = norm.running_var = norm.num_batches_tracked = None
+            norm.register_forward_pre_hook(_raised)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile nothing: the net is a few convolutions, which no fusion speeds up."""
@@ -81,6 +83,12 @@ class ToyCellSupernet(Classifier, CellStack):
         self.space.validate(arch)
         model = plain_model(self.space, arch, slice_state_dict(self.space, self.state_dict(), arch))
         return model.train(self.training)
+
+
+def _raised(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+    """What a norm reads, in float32 at least: on CPUs torch rounds the statistics of bfloat16 to it where none are kept."""
+    (x,) = inputs
+    return (x.float() if x.dtype in (torch.float16, torch.bfloat16) else x,)
 
 
 def _largest_of_each_kind(options: tuple[Any, ...]) -> list[str]:
