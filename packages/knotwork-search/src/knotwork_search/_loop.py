@@ -241,9 +241,10 @@ class Search:
 
     @cached_property
     def _held_out(self) -> list[Batch]:
-        """What architectures are compared on."""
-        settings, device = self.settings, self.accelerator.device
-        return fixed_batches(self.data.architecture, settings.batch_size, settings.evaluation_batches, device)
+        """What architectures are compared on: as much, however the batch of a step is split."""
+        settings, accelerator = self.settings, self.accelerator
+        count = settings.evaluation_batches * settings.gradient_accumulation * accelerator.num_processes
+        return fixed_batches(self.data.architecture, settings.batch_size, count, accelerator.device)
 
     def _note_incumbent(self) -> None:
         """Record what would be returned now, by its inherited loss."""
