@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from accelerate import Accelerator
 from knotwork_search import STRATEGIES
+from safetensors.torch import load_file
 
 from .traced import STEPS, Trace, traced
 
@@ -31,11 +33,23 @@ def names(request: pytest.FixtureRequest) -> list[str]:
     return request.param
 
 
+def sharded(names: list[str]) -> list[str]:
+    """Strategies whose weights can be shared out: a mixture's, hard samples', and a teacher and its pupils."""
+    return [name for name in names if name in ("drnas", "gdas", "sandwich-re")]
+
+
 def start(rank: int, folder: Path, names: list[str]) -> subprocess.Popen[str]:
     # They meet at a file, so that the port is not used.
     processes = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 1}
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **{name: str(value) for name, value in processes.items()}}
-    command = [sys.executable, "-m", "tests.knotwork_search.rank", str(folder), *names]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.knotwork_search.rank",
+        str(folder),
+        *names,
+        *(f"sharded {name}" for name in sharded(names)),
+    ]
     return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
@@ -64,7 +78,7 @@ def ranks(begun: Begun) -> list[dict[str, Trace]]:
     """What each of two processes with half of the batch did, by strategy."""
     folder, processes = begun
     for process in processes:
-        printed, _ = process.communicate(timeout=300)
+        printed, _ = process.communicate(timeout=600)
         assert process.returncode == 0, printed[-2000:]
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
 
@@ -97,10 +111,33 @@ def test_two_processes_are_one_with_twice_the_batch(names: list[str], whole: dic
         check_same(ranks[0][name], whole[name])
 
 
+def test_two_processes_that_share_out_the_weights_are_one(
+    names: list[str], begun: Begun, whole: dict[str, Trace], ranks: list[dict[str, Trace]]
+):
+    folder, _ = begun
+    for name in sharded(names):
+        check_same(ranks[0][f"sharded {name}"], whole[name])
+        tensors, copied = (
+            load_file(folder / "rank 0" / what / "checkpoints" / f"step-{STEPS:08d}" / "tensors.safetensors")
+            for what in (f"sharded {name}", name)
+        )
+        assert tensors.keys() == copied.keys()
+        for key, tensor in tensors.items():
+            torch.testing.assert_close(tensor, copied[key], rtol=0, atol=TOLERANCE)
+
+
+def test_a_search_with_sharded_weights_resumes_to_the_bit(names: list[str], ranks: list[dict[str, Trace]]):
+    for name in sharded(names):
+        never_stopped, resumed = (ranks[0][f"{how}sharded {name}"] for how in ("", "resumed "))
+        assert resumed["losses"] == [entry for entry in never_stopped["losses"] if entry[0] >= STEPS // 2]
+        assert resumed["tensors"] == never_stopped["tensors"]
+        assert resumed["ranked"] == never_stopped["ranked"]
+
+
 def test_processes_draw_the_same_and_end_the_same(names: list[str], ranks: list[dict[str, Trace]]):
     first, second = ranks
-    for name in names:
-        assert len(first[name]["runs"]) > STEPS
+    for name in first:
+        assert len(first[name]["runs"]) > STEPS / 2
         # Mixtures, architectures, losses, weights: to the last bit.
         for what, values in first[name].items():
             other = second[name][what]

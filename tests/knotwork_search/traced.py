@@ -62,7 +62,9 @@ class Losses(Recorder):
         super().record(step, split, values)
 
 
-def traced(name: str, accelerator: Accelerator, folder: Path, accumulation: int = 1, **changes: Any) -> Trace:
+def traced(
+    name: str, accelerator: Accelerator, folder: Path, accumulation: int = 1, *, sharded: bool = False, resumes: bool = False
+) -> Trace:
     """Search with a strategy, in float64, where rounding errors stay far from what is to be seen.
 
     Args:
@@ -70,35 +72,35 @@ def traced(name: str, accelerator: Accelerator, folder: Path, accumulation: int 
         accelerator: whose processes each take their part of a step's items.
         folder: for the run.
         accumulation: batches that each process splits its part into.
-        changes: to the settings.
+        sharded: whether the processes share out the weights.
+        resumes: whether it goes on from the folder's newest checkpoint.
     """
     settings = SearchSettings(
-        **{
-            "strategy": name,
-            "max_steps": STEPS,
-            "batch_size": STEP_ITEMS // accelerator.num_processes // accumulation,
-            "gradient_accumulation": accumulation,
-            "fair_share": 0.25,
-            "limits": {"params": LIMIT},
-            "candidates": 3,
-            "evaluations": 8,
-            "finetune_steps": 3,
-            "evaluation_batches": 2,
-            "incumbent_every": 5,
-            "checkpoint_every": 10,
-            **changes,
-        }
+        strategy=name,
+        max_steps=STEPS,
+        batch_size=STEP_ITEMS // accelerator.num_processes // accumulation,
+        gradient_accumulation=accumulation,
+        fair_share=0.25,
+        limits={"params": LIMIT},
+        candidates=3,
+        evaluations=8,
+        finetune_steps=3,
+        evaluation_batches=2,
+        incumbent_every=5,
+        checkpoint_every=STEPS // 2,
     )
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
         run, toy = RunFolder(folder), Watched()
         recorder = Losses(run.metrics, accelerator)
-        if accelerator.is_main_process:
+        if accelerator.is_main_process and not resumes:
             with run.create({}, toy.space.as_dict()):
                 pass
         data = SearchData(weight=numbered(40), architecture=numbered(24, 1000))
-        search = Search(toy, data, settings, accelerator=accelerator, run=run, recorder=recorder)
+        search = Search(toy, data, settings, accelerator=accelerator, run=run, recorder=recorder, shard_weights=sharded)
+        if resumes:
+            search.load()
         result = search.run()
         recorder.flush()
     finally:

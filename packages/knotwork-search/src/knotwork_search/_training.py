@@ -16,6 +16,7 @@ from knotwork_search._gradients import average_gradients, frozen
 from knotwork_search._non_finite import step_if_finite
 from knotwork_search._protocols import Alphas, Batch, Strategy, Supernet
 from knotwork_search._sampling import seeded
+from knotwork_search._sharding import whole
 from knotwork_search._unrolled import Lookahead, unrolled_gradient
 
 
@@ -121,7 +122,7 @@ def step_where_finite(optimiser: Any, loss: Tensor, norm: Any, accelerator: Acce
     """
     finite = loss.isfinite()
     if accelerator.scaler is None:
-        finite = finite & torch.as_tensor(norm, device=loss.device).isfinite()
+        finite = finite & whole(torch.as_tensor(norm, device=loss.device)).isfinite()
     step_if_finite(optimiser, finite)
     optimiser.zero_grad()
     return torch.where(finite, loss, torch.nan)
