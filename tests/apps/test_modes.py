@@ -37,6 +37,16 @@ def plain(search_gpt: Main, tiny: list[str], tmp_path_factory: pytest.TempPathFa
     return run
 
 
+@pytest.mark.parametrize("launcher", ["WORLD_SIZE", "OMPI_COMM_WORLD_SIZE"])
+def test_processes_that_would_each_search_alone_are_refused(
+    search_gpt: Main, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, launcher
+):
+    monkeypatch.setenv(launcher, "2")
+    assert search_gpt([*tiny, "--output-dir", str(tmp_path / "run")]) == 2
+    assert "on CPUs set ACCELERATE_USE_CPU=true" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_bf16_stays_close_to_float32(search_gpt: Main, tiny: list[str], plain: Path, tmp_path: Path):
     assert search_gpt([*tiny, "--output-dir", str(tmp_path / "run"), "--mixed-precision", "bf16"]) == 0
     assert losses(tmp_path / "run") == pytest.approx(losses(plain), abs=0.05)
@@ -60,7 +70,8 @@ def test_compiled(search_gpt: Main, tiny: list[str], tmp_path: Path):
     assert losses(tmp_path / "compiled") == pytest.approx(losses(tmp_path / "plain"), abs=1e-3)
 
 
-def test_two_processes_are_one_with_twice_the_batch(search_gpt: Main, tiny: list[str], tmp_path: Path):
+@pytest.mark.parametrize("how", [[], pytest.param(["--shard-weights"], marks=pytest.mark.slow)], ids=["copied", "sharded"])
+def test_two_processes_are_one_with_twice_the_batch(search_gpt: Main, tiny: list[str], tmp_path: Path, how: list[str]):
     # At its default rate Adam moves the alphas of so short a run by whole units, and rounding errors with them.
     # Twelve steps, for after ten the processes ask each other whether one was told to stop.
     tiny = [*tiny, "--arch-learning-rate", "0.01", "--max-steps", "12"]
@@ -69,10 +80,12 @@ def test_two_processes_are_one_with_twice_the_batch(search_gpt: Main, tiny: list
     # accelerate's own launcher starts several CPU processes through mpirun alone; torchrun sets the same variables.
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(APPS / "search_gpt" / "__main__.py")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    command = [*launch, *tiny, "--output-dir", str(two)]
+    command = [*launch, *tiny, *how, "--output-dir", str(two)]
     finished = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert finished.returncode == 0, finished.stderr[-2000:]
     assert losses(two) == pytest.approx(losses(one), abs=1e-4)
     ends = [json.loads((run / "architecture.json").read_text()) for run in (one, two)]
     for name, weights in ends[0]["probabilities"].items():
         assert ends[1]["probabilities"][name] == pytest.approx(weights, abs=1e-4)
+    inherited = [[row["metrics"]["loss"] for row in end["comparison"]] for end in ends]
+    assert inherited[1] == pytest.approx(inherited[0], abs=1e-4)

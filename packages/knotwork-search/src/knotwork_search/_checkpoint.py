@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from knotwork_search._files import sync_folder, write_atomically
+from knotwork_search._sharding import placed_like
 
 KEPT = 2
 FROZEN = "frozen.safetensors"
@@ -137,13 +138,14 @@ def load_optimiser(prefix: str, optimiser: Any, tensors: Mapping[str, Tensor]) -
         ValueError: tensors of another optimiser or of other parameters; the message names one.
     """
     states: dict[int, dict[str, Tensor]] = {}
-    shapes = {str(at): p.shape for at, p in enumerate(p for group in optimiser.param_groups for p in group["params"])}
+    parameters = {str(at): p for at, p in enumerate(p for group in optimiser.param_groups for p in group["params"])}
     for name, tensor in tensors.items():
         if name.startswith(f"{prefix}."):
             number, _, key = name[len(prefix) + 1 :].partition(".")
-            if number not in shapes or tensor.shape not in (torch.Size([]), shapes[number]):
+            if number not in parameters or tensor.shape not in (torch.Size([]), parameters[number].shape):
                 raise ValueError(f"the checkpoint's {name} {tuple(tensor.shape)} does not fit the parameters")
-            states.setdefault(int(number), {})[key] = tensor
+            of_values = tensor.shape == parameters[number].shape
+            states.setdefault(int(number), {})[key] = placed_like(tensor, parameters[number]) if of_values else tensor
     if len({frozenset(state) for state in states.values()}) > 1:
         raise ValueError(f"the checkpoint's {prefix} has not the same tensors for all parameters")
     optimiser.load_state_dict({"state": states, "param_groups": optimiser.state_dict()["param_groups"]})

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from accelerate import Accelerator
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from knotwork_search._protocols import Supernet
 
@@ -26,12 +27,13 @@ def frozen(supernet: Supernet) -> Iterator[None]:
 
 
 def average_gradients(parameters: Iterable[Tensor], accelerator: Accelerator) -> None:
-    """Average gradients over processes, in one message.
+    """Average gradients over processes, in one message; those of sharded weights are averaged already.
 
     Used in place of DistributedDataParallel, which would have to look for the weights that a sliced net does not touch.
     All processes run the same architecture, so they agree on which gradients there are.
     """
-    average([parameter.grad for parameter in parameters if parameter.grad is not None], accelerator)
+    gradients = (parameter.grad for parameter in parameters if parameter.grad is not None)
+    average([gradient for gradient in gradients if not isinstance(gradient, DTensor)], accelerator)
 
 
 def average(gradients: Sequence[Tensor], accelerator: Accelerator) -> None:

@@ -35,6 +35,7 @@ from knotwork_search._run import RunFolder
 from knotwork_search._sampling import draw_architecture, extremes, most_likely, seeded, uniform_mixture
 from knotwork_search._select import Ranked, choose, finetuned
 from knotwork_search._settings import SearchSettings
+from knotwork_search._sharding import ShardedSupernet, all_whole, check_shardable, placed_like
 from knotwork_search._sweep import sweep
 from knotwork_search._training import architecture_update, weight_update
 from knotwork_search._unrolled import Lookahead
@@ -86,9 +87,11 @@ class Search:
         profile: of some of the steps, or None.
         storage: URL of the database that holds the study of a two-stage strategy; SQLite in the run's folder when None.
         stop: what may ask the search to stop between two steps; nothing does when None.
+        shard_weights: whether every process keeps a part of the weights, and of what the optimiser knows of them, in place of
+            all; until ``run`` is done.
 
     Raises:
-        ValueError: an unknown strategy, or a budget below the smallest architecture.
+        ValueError: an unknown strategy, a budget below the smallest architecture, or weights that cannot be sharded.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class Search:
         profile: StepProfile | None = None,
         storage: str | None = None,
         stop: Interruption | None = None,
+        shard_weights: bool = False,
     ) -> None:
         self.supernet, self.data, self.settings, self.run_folder, self.profile = supernet, data, settings, run, profile
         self.storage = f"sqlite:///{run.study}" if storage is None and run is not None else storage
@@ -110,6 +114,8 @@ class Search:
         self.strategy = strategy_by_name(settings.strategy, supernet.space, settings.max_steps, settings.strategy_options)
         if self.strategy.second_order and self.accelerator.scaler is not None:
             raise ValueError(f"{settings.strategy} takes gradients that fp16's loss scale does not reach: use bf16 or float32")
+        if shard_weights:
+            check_shardable(self.accelerator, second_order=self.strategy.second_order, compiled=settings.compile)
         self.budget = Budget(dict(settings.limits))
         self.budget.check_possible(supernet)
         check_objectives(settings.pareto, costs(supernet, supernet.space.smallest))
@@ -119,6 +125,9 @@ class Search:
         supernet.to(device)
         self.alphas = initial_alphas(supernet.space, settings.seed, device=device)
         self._counted: Any = CountedSupernet(supernet, fixed_batches(data.weight, 1, 1, device)[0], mixtures=self._mixes())
+        self._sharded = ShardedSupernet(supernet, self.accelerator) if shard_weights else None
+        if self._sharded is not None:
+            self._counted.supernet = self._sharded
         self.fair_steps = round(settings.fair_share * settings.max_steps) if self.strategy.single_stage else 0
         self.step = 0
         weights = weight_optimiser(supernet.named_parameters(), settings.learning_rate, settings.weight_decay, device)
@@ -131,7 +140,9 @@ class Search:
     def run(self) -> SearchResult:
         """Train to the last step and choose."""
         self.train()
-        return self.choose()
+        result = self.choose()
+        self._gather()
+        return result
 
     def train(self) -> None:
         """Take the steps that are left, saving checkpoints on the way.
@@ -195,8 +206,8 @@ class Search:
             return self.strategy.probabilities(self.alphas)
 
     def save(self) -> None:
-        """Write a checkpoint into the run's folder, if there is one."""
-        if self.run_folder is None or not self.accelerator.is_main_process:
+        """Write a checkpoint into the run's folder, if there is one. The main process does, but all must ask."""
+        if self.run_folder is None:
             return
         self.recorder.flush()
         weights = {f"supernet.{name}": tensor for name, tensor in self.supernet.named_parameters()}
@@ -205,6 +216,9 @@ class Search:
         tensors |= {f"alphas.{name}": tensor for name, tensor in self.alphas.items()}
         tensors |= optimiser_tensors("weight_optimiser", self.weight_optimiser)
         tensors |= optimiser_tensors("architecture_optimiser", self.architecture_optimiser)
+        tensors, frozen = all_whole(tensors, self.accelerator), all_whole(frozen, self.accelerator)
+        if not self.accelerator.is_main_process:
+            return
         scaler = self.accelerator.scaler
         state = {
             "step": self.step,
@@ -229,7 +243,7 @@ class Search:
             for name, tensor in owned.items():
                 if name not in tensors or tensors[name].shape != tensor.shape:
                     raise ValueError(f"the checkpoint's {name} does not fit this search: was it made with another space?")
-                tensor.copy_(tensors[name])
+                tensor.copy_(placed_like(tensors[name], tensor))
         load_optimiser("weight_optimiser", self.weight_optimiser, tensors)
         load_optimiser("architecture_optimiser", self.architecture_optimiser, tensors)
         if self.accelerator.scaler is not None and state["scaler"] is not None:
@@ -241,15 +255,18 @@ class Search:
 
     @cached_property
     def _held_out(self) -> list[Batch]:
-        """What architectures are compared on."""
-        settings, device = self.settings, self.accelerator.device
-        return fixed_batches(self.data.architecture, settings.batch_size, settings.evaluation_batches, device)
+        """What architectures are compared on: as much, however the batch of a step is split."""
+        settings, accelerator = self.settings, self.accelerator
+        count = settings.evaluation_batches * settings.gradient_accumulation * accelerator.num_processes
+        return fixed_batches(self.data.architecture, settings.batch_size, count, accelerator.device)
 
     def _note_incumbent(self) -> None:
         """Record what would be returned now, by its inherited loss."""
         share, probabilities = self.settings.least_share, self.probabilities()
         likeliest = shortlist(self.supernet, probabilities, self.budget, 1, least_share=share)[0].architecture
-        self._record_incumbent(likeliest, evaluate(self.supernet, self._held_out, likeliest, self.accelerator)["loss"])
+        self._record_incumbent(
+            likeliest, evaluate(self._sharded or self.supernet, self._held_out, likeliest, self.accelerator)["loss"]
+        )
 
     def _record_incumbent(self, architecture: Architecture, loss: float) -> None:
         values = {"architecture": architecture.as_dict(), "loss": loss, "flops": self.flops}
@@ -346,9 +363,16 @@ class Search:
 
     def _origin(self, step: int, data: list[Batch]) -> str:
         """Where in the weights' forward pass of a step numbers cease to be finite."""
+        self._gather()
         with seeded("step", self.settings.seed, step):
             arch = self.weight_selections(step)[0]
         return origin(self.supernet, data[0], lambda: self.supernet.loss(data[0], arch))
+
+    def _gather(self) -> None:
+        """End the sharding of the weights."""
+        if self._sharded is not None:
+            self._sharded.gather()
+            self._sharded, self._counted.supernet = None, self.supernet
 
     def _rate(self, step: int) -> float:
         """The weights' learning rate."""

@@ -7,17 +7,22 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 
 def weight_optimiser(
     parameters: Iterable[tuple[str, nn.Parameter]], learning_rate: float, weight_decay: float, device: torch.device
 ) -> torch.optim.AdamW:
-    """AdamW with GPT-3's betas; vectors (biases, norms) are not decayed, frozen ones have no state. Fused on CUDA."""
+    """AdamW with GPT-3's betas; vectors (biases, norms) are not decayed, frozen ones have no state.
+
+    Fused on CUDA, unless they are sharded: a fused step that may be skipped takes no shards.
+    """
     parameters = [(name, p) for name, p in parameters if p.requires_grad]
     matrices = [p for _, p in parameters if p.dim() > 1]
     vectors = [p for _, p in parameters if p.dim() <= 1]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.95), fused=device.type == "cuda")
+    sharded = any(isinstance(p, DTensor) for p in matrices)
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.95), fused=device.type == "cuda" and not sharded)
 
 
 def architecture_optimiser(alphas: Iterable[Tensor], learning_rate: float) -> torch.optim.Adam:

@@ -67,4 +67,4 @@ def _choice_flops(search: Search) -> float:
     finetuned = halvings(min(settings.candidates, evaluated), settings.finetune_steps)
     evaluations = evaluated + sum(entrants for entrants, _ in finetuned)
     steps = sum(entrants * steps for entrants, steps in finetuned)
-    return evaluations * settings.evaluation_batches * forward + steps * weight
+    return settings.gradient_accumulation * (evaluations * settings.evaluation_batches * forward + steps * weight)

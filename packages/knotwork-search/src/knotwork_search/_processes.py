@@ -1,13 +1,14 @@
-"""One value in every process."""
+"""What several processes agree on."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
+from torch import Tensor
 
 
 def shared(value: Any, accelerator: Accelerator) -> Any:
@@ -21,3 +22,8 @@ def shared(value: Any, accelerator: Accelerator) -> Any:
         content = torch.frombuffer(bytearray(text), dtype=torch.uint8).to(accelerator.device)
     received: Any = broadcast(content)
     return json.loads(bytes(received.tolist()))
+
+
+def summed(values: Tensor, accelerator: Accelerator) -> Tensor:
+    """The sum over processes of what each gives, in all of them."""
+    return values if accelerator.num_processes == 1 else cast(Tensor, accelerator.reduce(values, reduction="sum"))

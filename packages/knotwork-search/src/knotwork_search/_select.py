@@ -153,7 +153,8 @@ def _finetune(
             optimiser, FINETUNE_RATE * settings.learning_rate * cosine(step, steps, max(1, steps // 10), floor=0.0)
         )
         with seeded("finetune", settings.seed, step):
-            weight_update(supernet, [next(stream)], [architecture], optimiser, settings.clip, accelerator)
+            taken = [next(stream) for _ in range(settings.gradient_accumulation)]
+            weight_update(supernet, taken, [architecture], optimiser, settings.clip, accelerator)
     # The accelerator keeps what it has prepared; a fine-tuning's optimiser is done with.
     accelerator._optimizers.remove(optimiser)
 

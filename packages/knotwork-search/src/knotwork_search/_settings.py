@@ -32,7 +32,8 @@ class SearchSettings:
         evaluations: architectures that the second stage of a two-stage strategy evaluates.
         finetune_steps: steps of sliced fine-tuning that each finalist of the shortlist gets before they are compared.
         least_share: how much of the budget a candidate must use.
-        evaluation_batches: batches of the architecture split that candidates are compared on.
+        evaluation_batches: batches of the architecture split that candidates are compared on, each as large as what one step
+            sums up over accumulation and processes.
         incumbent_every: steps between two records of the architecture that would be returned now; 0 for none. A two-stage
             strategy with any other number records each architecture that is better than those before.
         checkpoint_every: steps between checkpoints.

@@ -57,8 +57,9 @@ def sweep(search: Search, supernet: Supernet, held_out: Sequence[Mapping[str, to
         budget = Budget(limits, multipliers=multipliers)
         for step in range(steps):
             with seeded("sweep", settings.seed, number, step):
+                taken = [next(stream) for _ in range(settings.gradient_accumulation)]
                 _, cost = architecture_update(
-                    supernet, [next(stream)], search.strategy, alphas, settings.max_steps - 1, budget, optimiser, accelerator
+                    supernet, taken, search.strategy, alphas, settings.max_steps - 1, budget, optimiser, accelerator
                 )
             budget.ascend(cost)
         multipliers = budget.multipliers

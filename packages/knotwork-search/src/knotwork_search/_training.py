@@ -16,6 +16,7 @@ from knotwork_search._gradients import average_gradients, frozen
 from knotwork_search._non_finite import step_if_finite
 from knotwork_search._protocols import Alphas, Batch, Strategy, Supernet
 from knotwork_search._sampling import seeded
+from knotwork_search._sharding import whole
 from knotwork_search._unrolled import Lookahead, unrolled_gradient
 
 
@@ -119,7 +120,7 @@ def step_where_finite(optimiser: Any, loss: Tensor, norm: Any, accelerator: Acce
     Returns:
         The loss; not a number where the step was skipped.
     """
-    finite = torch.as_tensor(norm, device=loss.device).isfinite()
+    finite = whole(torch.as_tensor(norm, device=loss.device)).isfinite()
     if accelerator.scaler is not None:
         finite = finite | (accelerator.scaler.scale(torch.ones_like(loss)) >= 1)
     finite = finite & loss.isfinite()

@@ -11,6 +11,9 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import set_seed
 from knotwork_search import RunFolder
 
+STARTED = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "PMI_SIZE")
+"""Where launchers tell how many processes they have started."""
+
 
 class AcceleratorFlags(Protocol):
     """The flags of an app that runs on an accelerator."""
@@ -52,6 +55,11 @@ def open_accelerator(flags: AcceleratorFlags, run: RunFolder) -> Accelerator:
         raise ValueError(
             "accelerate launch was asked for several processes, but on CPUs it starts them through MPI alone "
             "(--mpirun_hostfile): start them with torchrun --nproc-per-node N, and ACCELERATE_USE_CPU=true"
+        )
+    if accelerator.num_processes == 1 and any(os.environ.get(name, "1") != "1" for name in STARTED):
+        raise ValueError(
+            "several processes were started, but found no GPUs to run on together, and each would run alone: "
+            "on CPUs set ACCELERATE_USE_CPU=true for all of them"
         )
     set_seed(flags.seed)
     torch.use_deterministic_algorithms(flags.deterministic)

@@ -15,7 +15,7 @@ from knotwork_tasks._parsing import check_choices, parse, resumed
 from knotwork_tasks._run_flags import RunFlags, add_run_flags
 
 _DEFAULTS = SearchSettings()
-_NOT_REPEATED = ("output_dir", "resume", "push_to_hub", "profile", "storage", "max_time")
+_NOT_REPEATED = ("output_dir", "resume", "push_to_hub", "profile", "storage", "max_time", "shard_weights")
 _CHOICES: dict[str, tuple[str | None, ...]] = {
     "strategy": tuple(STRATEGIES),
     "granularity": (None, "uniform", "per-layer"),
@@ -50,6 +50,7 @@ class SearchFlags(RunFlags):
     mixed_precision: str
     compile: bool
     profile: bool = False
+    shard_weights: bool = False
     max_flops: float | None = None
     max_latency_ms: float | None = None
     strategy_options: dict[str, float] = field(default_factory=dict)
@@ -123,6 +124,7 @@ def search_parser(program: str, description: str, families: Sequence[str], defau
     add("--seed", type=int, default=0, help="of everything random")
     add("--mixed-precision", type=str, default="no", help="no, bf16 or fp16")
     add("--compile", action="store_true", help="compile what a mixture of the supernet runs, with torch.compile")
+    add("--shard-weights", action="store_true", help="share the weights out over the processes, in place of copies (FSDP2)")
     add("--profile", action="store_true", help="trace some steps with torch's profiler, and say where their time goes")
     add_run_flags(parser)
     add("--resume", action="store_true", help="go on with the run in the output folder, with its own settings")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -112,12 +113,14 @@ def _searching(
     profile = StepProfile(run.path, recorder.message) if flags.profile and accelerator.is_main_process else None
     data = SearchData(task.weight_data, task.architecture_data)
     own: dict[str, Any] = {"accelerator": accelerator, "run": run, "recorder": recorder, "profile": profile, "stop": stop}
-    searching = Search(task.supernet, data, settings, storage=flags.storage, **own)
+    searching = Search(task.supernet, data, settings, storage=flags.storage, shard_weights=flags.shard_weights, **own)
     if flags.resume:
         searching.load()
-    elif accelerator.is_main_process:
-        with run.create(flags.as_config(), space.as_dict()):
-            task.packaging.save(run)
+    else:
+        main = accelerator.is_main_process
+        with run.create(flags.as_config(), space.as_dict()) if main else nullcontext():
+            if main:
+                task.packaging.save(run)
             searching.save()
     start_trackers(flags, accelerator)
     return searching
