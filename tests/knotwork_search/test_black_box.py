@@ -109,7 +109,7 @@ def test_a_loss_that_is_no_number_is_not_ranked_nor_computed_again(accelerator):
 
 
 @pytest.mark.parametrize("searcher", ["evolution", "nsga2"])
-def test_a_killed_search_goes_on_where_it_was(accelerator, tmp_path, searcher):
+def test_a_killed_search_evaluates_what_it_would_have(accelerator, tmp_path, searcher):
     storage = f"sqlite:///{tmp_path / 'study.db'}"
     evaluated: list[Architecture] = []
 
@@ -118,19 +118,51 @@ def test_a_killed_search_goes_on_where_it_was(accelerator, tmp_path, searcher):
             if len(evaluated) == count:
                 raise KeyboardInterrupt
             evaluated.append(architecture)
-            return loss_of(architecture)
+            # Now and then one diverges.
+            return float("nan") if len(evaluated) % 7 == 0 else loss_of(architecture)
 
         return loss
 
     valley: Any = Valley()
+    whole = BlackBox(searcher, 30).run(valley, Budget(), killed_at(1000), accelerator)
+    wanted = evaluated.copy()
+    assert len(wanted) == len(set(wanted)) == 30
+    evaluated.clear()
     search = BlackBox(searcher, 30, storage=storage)
-    with pytest.raises(KeyboardInterrupt):
-        search.run(valley, Budget(), killed_at(18), accelerator)
-    ranked = search.run(valley, Budget(), killed_at(1000), accelerator)
-    assert len(evaluated) == len(set(evaluated)) == 30
-    assert {entry.candidate.architecture for entry in ranked} == set(evaluated)
+    # In the midst of the first generation, and of later ones.
+    for count in (3, 18, 29):
+        with pytest.raises(KeyboardInterrupt):
+            search.run(valley, Budget(), killed_at(count), accelerator)
+    recalled: list[tuple[Architecture, float]] = []
+    ranked = search.run(valley, Budget(), killed_at(1000), accelerator, lambda *told: recalled.append(told))
+    assert evaluated == wanted
+    assert ranked == whole
+    assert [architecture for architecture, _ in recalled] == wanted[:29]
+    assert [loss == float("inf") for _, loss in recalled] == [number % 7 == 0 for number in range(1, 30)]
     # A second worker that comes late finds everything done.
     assert search.run(valley, Budget(), killed_at(0), accelerator) == ranked
+
+
+def test_what_another_worker_evaluates_is_left_to_it(accelerator, tmp_path):
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    valley: Any = Valley()
+    search = BlackBox("evolution", 8, storage=storage, alone=False)
+    others: list[Architecture] = []
+
+    def busy(architecture: Architecture) -> float:
+        others.append(architecture)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search.run(valley, Budget(), busy, accelerator)
+    evaluated: list[Architecture] = []
+
+    def loss(architecture: Architecture) -> float:
+        evaluated.append(architecture)
+        return loss_of(architecture)
+
+    search.run(valley, Budget(), loss, accelerator, lambda *_: pytest.fail("another worker's evaluations are no own ones"))
+    assert others[0] not in evaluated
 
 
 def test_a_study_of_something_else_is_refused(accelerator, tmp_path):

@@ -66,7 +66,7 @@ def test_a_step_that_overflows_is_left_out_and_the_scale_halved(fp16: FP16):
         seen.append((torch.equal(toy.head.weight, before), accelerator.scaler.get_scale()))  # type: ignore[union-attr]
         return loss
 
-    search._weight_step = noted
+    vars(search)["_weight_step"] = noted
     search.train()
     assert seen == [(False, ROOMY), (False, ROOMY), (True, ROOMY / 2), (False, ROOMY / 2), (False, ROOMY / 2)]
     assert search.non_finite.total == 0

@@ -18,13 +18,14 @@ from typing import Any
 import optuna
 from accelerate import Accelerator
 from knotwork_ops import Architecture
-from optuna.samplers import BaseSampler, NSGAIISampler
+from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from knotwork_search._budget import Budget, costs
 from knotwork_search._discretise import Candidate, shares_to_try
 from knotwork_search._evolution import PROPOSALS, RegularisedEvolution, architecture_of, distributions, parameters_of
+from knotwork_search._nsga2 import NumberedNSGA2
 from knotwork_search._processes import shared
 from knotwork_search._protocols import Supernet
 from knotwork_search._select import Ranked, by_loss, random_candidates
@@ -46,6 +47,7 @@ class BlackBox:
         storage: URL of the database that holds the study, or None to keep it in memory. Random search keeps none.
         study: its name there, which all workers of one search share.
         currencies: what ``nsga2`` trades the loss for; those of the budget, or parameters, by default.
+        alone: whether no other worker has part in the study, so that what was begun there was so by a killed process.
     """
 
     searcher: str
@@ -55,13 +57,19 @@ class BlackBox:
     storage: str | None = None
     study: str = "search"
     currencies: tuple[str, ...] = ()
+    alone: bool = True
 
     def __post_init__(self) -> None:
         if self.searcher not in ("random", "evolution", "nsga2"):
             raise ValueError(f"unknown searcher {self.searcher!r}: known are random, evolution and nsga2")
 
     def run(
-        self, supernet: Supernet, budget: Budget, loss_of: Callable[[Architecture], float], accelerator: Accelerator
+        self,
+        supernet: Supernet,
+        budget: Budget,
+        loss_of: Callable[[Architecture], float],
+        accelerator: Accelerator,
+        recall: Callable[[Architecture, float], None] = lambda *_: None,
     ) -> list[Ranked]:
         """Evaluate architectures that meet the budget; the best come first.
 
@@ -70,6 +78,7 @@ class BlackBox:
             budget: what every architecture evaluated meets.
             loss_of: an architecture's loss. Every process calls it, for the same architectures.
             accelerator: whose main process decides which.
+            recall: told first, in order, what a search that was killed had evaluated, and the loss; infinite where not finite.
 
         Raises:
             ValueError: no architecture drawn meets the budget, or a storage that cannot be used.
@@ -79,12 +88,14 @@ class BlackBox:
             drawn = random_candidates(supernet, budget, size, least_share=share, seed=self.seed)
             return by_loss(Ranked(candidate, loss_of(candidate.architecture)) for candidate in drawn)
         study = _Study(self, supernet, budget) if accelerator.is_main_process else None
+        for values, loss in shared(study and study.evaluated(), accelerator) if self.alone else ():
+            recall(supernet.space.architecture(values), loss)
         while (proposed := shared(study and study.ask(), accelerator)) is not None:
             loss = loss_of(supernet.space.architecture(proposed))
             if study is not None:
                 study.tell(loss)
-        found = shared(study and study.found(), accelerator)
-        evaluated = [(supernet.space.architecture(values), loss) for values, loss in found]
+        told = shared(study and study.evaluated(), accelerator)
+        evaluated = [(supernet.space.architecture(values), loss) for values, loss in told if math.isfinite(loss)]
         return by_loss(Ranked(Candidate(a, 0.0, costs(supernet, a)), loss) for a, loss in evaluated)
 
 
@@ -100,17 +111,16 @@ class _Study:
         first = random_candidates(supernet, budget, population, least_share=share, seed=search.seed)
         self.share = next(s for s in shares_to_try(share) if all(budget.used_by(c.cost, s) for c in first))
         self.sampler: BaseSampler = (
-            NSGAIISampler(population_size=population, seed=search.seed)
+            NumberedNSGA2(population, search.seed)
             if several
             else RegularisedEvolution(self.space, population=population, accept=self._is_wanted, seed=search.seed)
         )
         with _explained(search.storage):
             self.study = _opened(search, self.sampler, ["loss", *self.currencies], self.space.as_dict())
-            if not self.study.get_trials(deepcopy=False):
-                for candidate in first:
-                    self.study.enqueue_trial(parameters_of(self.space, candidate.architecture))
+            for candidate in first[len(self.study.get_trials(deepcopy=False)) :]:
+                self.study.enqueue_trial(parameters_of(self.space, candidate.architecture))
+            self.begun = self.study.get_trials(states=(TrialState.RUNNING,)) if search.alone else []
         self.losses: dict[Architecture, float] = {}
-        self.diverged: set[Architecture] = set()
         self.read: set[int] = set()
         self.asked: tuple[optuna.Trial, Architecture] | None = None
 
@@ -124,7 +134,7 @@ class _Study:
             self._read()
             if len(self.losses) >= self.search.evaluations:
                 return None
-            trial = self.study.ask(fixed_distributions={**distributions(self.space)})
+            trial = self._trial()
             architecture = architecture_of(self.space, trial.params)
             if self._is_wanted(architecture):
                 self.asked = trial, architecture
@@ -138,14 +148,24 @@ class _Study:
                 self.study.tell(trial, state=TrialState.PRUNED)
         return None
 
+    def _trial(self) -> optuna.Trial:
+        """The trial that a killed process had begun, with what it would have drawn, or else a new one."""
+        decisions = distributions(self.space)
+        if not self.begun:
+            return self.study.ask(fixed_distributions={**decisions})
+        trial = optuna.Trial(self.study, self.begun.pop(0)._trial_id)
+        for name, distribution in decisions.items():
+            trial.suggest_categorical(name, distribution.choices)
+        return trial
+
     def tell(self, loss: float) -> None:
         """The loss of what was asked for."""
         assert self.asked is not None
         with _explained(self.search.storage):
             self._tell(*self.asked, loss)
 
-    def found(self) -> list[tuple[dict[str, Any], float]]:
-        """Every architecture evaluated, as its values, with its loss."""
+    def evaluated(self) -> list[tuple[dict[str, Any], float]]:
+        """Every architecture evaluated, as its values, with its loss; infinite where it is not finite."""
         with _explained(self.search.storage):
             self._read()
         return [(architecture.as_dict(), loss) for architecture, loss in self.losses.items()]
@@ -163,14 +183,11 @@ class _Study:
             if trial.number not in self.read:
                 self.read.add(trial.number)
                 architecture = architecture_of(self.space, trial.params)
-                if trial.state == TrialState.FAIL:
-                    self.diverged.add(architecture)
-                else:
-                    self.losses.setdefault(architecture, float(trial.values[0]))
+                self.losses.setdefault(architecture, math.inf if trial.state == TrialState.FAIL else float(trial.values[0]))
 
     def _is_wanted(self, architecture: Architecture) -> bool:
         """Whether an architecture is within the budget, and was not evaluated yet."""
-        if architecture in self.losses or architecture in self.diverged:
+        if architecture in self.losses:
             return False
         cost = costs(self.supernet, architecture)
         return self.budget.met_by(cost) and self.budget.used_by(cost, self.share)

@@ -94,25 +94,26 @@ class CountedSupernet:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.supernet, name)
 
+    def count(self, batch: Batch, arch: Selection) -> None:
+        """Count a pass without running it."""
+        trained = any(weight.requires_grad for _, weight in self.supernet.named_parameters())
+        kind = "forward" if not torch.is_grad_enabled() else "weight" if trained else "architecture"
+        self.flops += self.passes.of(self.supernet, kind, arch, len(next(iter(batch.values()))))
+
     def loss(self, batch: Batch, arch: Selection) -> Tensor:
         """The supernet's; a backward pass follows wherever gradients are on."""
-        self._add(batch, arch)
+        self.count(batch, arch)
         return self.supernet.loss(batch, arch)
 
     def teach(self, batch: Batch, arch: Architecture) -> tuple[Tensor, Batch]:
         """The supernet's."""
-        self._add(batch, arch)
+        self.count(batch, arch)
         return self.supernet.teach(batch, arch)
 
     def metrics(self, batch: Batch, arch: Selection) -> dict[str, Tensor]:
         """The supernet's."""
-        self._add(batch, arch)
+        self.count(batch, arch)
         return self.supernet.metrics(batch, arch)
-
-    def _add(self, batch: Batch, arch: Selection) -> None:
-        trained = any(weight.requires_grad for _, weight in self.supernet.named_parameters())
-        kind = "forward" if not torch.is_grad_enabled() else "weight" if trained else "architecture"
-        self.flops += self.passes.of(self.supernet, kind, arch, len(next(iter(batch.values()))))
 
 
 def _cost(supernet: Supernet, architecture: Architecture) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
@@ -17,14 +17,13 @@ from torch import Tensor
 
 from knotwork_search._alphas import entropy, initial_alphas
 from knotwork_search._batches import batches, fixed_batches
-from knotwork_search._black_box import BlackBox, study_name
 from knotwork_search._budget import Budget, costs
 from knotwork_search._checkpoint import load_checkpoint, load_optimiser, optimiser_tensors, save_checkpoint
 from knotwork_search._compute import CountedSupernet, PassFlops
 from knotwork_search._diagnosis import origin
 from knotwork_search._discretise import shortlist
 from knotwork_search._evaluate import evaluate
-from knotwork_search._front import LOSS, check_objectives, nondominated
+from knotwork_search._front import check_objectives, nondominated
 from knotwork_search._interruption import Interruption
 from knotwork_search._non_finite import NonFiniteSteps
 from knotwork_search._optimisers import architecture_optimiser, cosine, set_learning_rate, weight_optimiser
@@ -33,6 +32,7 @@ from knotwork_search._protocols import Batch, Supernet
 from knotwork_search._recorder import Recorder
 from knotwork_search._run import RunFolder
 from knotwork_search._sampling import draw_architecture, extremes, most_likely, seeded, uniform_mixture
+from knotwork_search._second_stage import second_stage
 from knotwork_search._select import Ranked, choose, finetuned
 from knotwork_search._settings import SearchSettings
 from knotwork_search._sharding import ShardedSupernet, all_whole, check_shardable, placed_like
@@ -109,6 +109,7 @@ class Search:
         shard_weights: bool = False,
     ) -> None:
         self.supernet, self.data, self.settings, self.run_folder, self.profile = supernet, data, settings, run, profile
+        self.has_workers = storage is not None
         self.storage = f"sqlite:///{run.study}" if storage is None and run is not None else storage
         self.accelerator = accelerator or Accelerator()
         self.strategy = strategy_by_name(settings.strategy, supernet.space, settings.max_steps, settings.strategy_options)
@@ -185,7 +186,7 @@ class Search:
             ranked = choose(self._counted, candidates, *rest)
             evaluated = [*ranked, *sweep(self, self._counted, self._held_out)] if settings.pareto else []
         else:
-            evaluated = self._second_stage()
+            evaluated = second_stage(self, self._counted, self._held_out)
             ranked = finetuned(self._counted, evaluated[: settings.candidates], *rest)
         front = nondominated(evaluated, settings.pareto) if settings.pareto else []
         return SearchResult(ranked[0].candidate.architecture, ranked, probabilities, self.flops, front, evaluated)
@@ -264,40 +265,13 @@ class Search:
         """Record what would be returned now, by its inherited loss."""
         share, probabilities = self.settings.least_share, self.probabilities()
         likeliest = shortlist(self.supernet, probabilities, self.budget, 1, least_share=share)[0].architecture
-        self._record_incumbent(
-            likeliest, evaluate(self._sharded or self.supernet, self._held_out, likeliest, self.accelerator)["loss"]
-        )
+        loss = evaluate(self._sharded or self.supernet, self._held_out, likeliest, self.accelerator)["loss"]
+        self.record_incumbent(self.step - 1, likeliest, loss)
 
-    def _record_incumbent(self, architecture: Architecture, loss: float) -> None:
+    def record_incumbent(self, step: int, architecture: Architecture, loss: float) -> None:
+        """Record the best architecture so far; after training, at the step that would follow the last."""
         values = {"architecture": architecture.as_dict(), "loss": loss, "flops": self.flops}
-        self.recorder.record(self.step - 1, "incumbent", values)
-
-    def _second_stage(self) -> list[Ranked]:
-        """Architectures evaluated with inherited weights, the best first."""
-        settings, space = self.settings, self.supernet.space
-        self.recorder.message(f"evaluating {settings.evaluations} architectures: {self.strategy.searcher}")
-        search = BlackBox(
-            self.strategy.searcher,
-            settings.evaluations,
-            # A front is of cheap architectures too.
-            0.0 if settings.pareto else settings.least_share,
-            settings.seed,
-            self.storage,
-            study_name(space.as_dict(), asdict(settings)),
-            tuple(name for name in settings.pareto if name != LOSS),
-        )
-
-        best = math.inf
-
-        def loss_of(architecture: Architecture) -> float:
-            nonlocal best
-            loss = evaluate(self._counted, self._held_out, architecture, self.accelerator)["loss"]
-            if loss < best and settings.incumbent_every:
-                best = loss
-                self._record_incumbent(architecture, loss)
-            return loss
-
-        return search.run(self.supernet, self.budget, loss_of, self.accelerator)
+        self.recorder.record(step, "incumbent", values)
 
     def _mixes(self) -> bool:
         """Whether the strategy runs mixtures."""
