@@ -264,9 +264,8 @@ class Search:
         """Record what would be returned now, by its inherited loss."""
         share, probabilities = self.settings.least_share, self.probabilities()
         likeliest = shortlist(self.supernet, probabilities, self.budget, 1, least_share=share)[0].architecture
-        self._record_incumbent(
-            likeliest, evaluate(self._sharded or self.supernet, self._held_out, likeliest, self.accelerator)["loss"]
-        )
+        uncounted: Any = self._sharded or self.supernet
+        self._record_incumbent(likeliest, evaluate(uncounted, self._held_out, likeliest, self.accelerator)["loss"])
 
     def _record_incumbent(self, architecture: Architecture, loss: float) -> None:
         values = {"architecture": architecture.as_dict(), "loss": loss, "flops": self.flops}
