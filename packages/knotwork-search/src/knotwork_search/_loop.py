@@ -265,7 +265,8 @@ class Search:
         """Record what would be returned now, by its inherited loss."""
         share, probabilities = self.settings.least_share, self.probabilities()
         likeliest = shortlist(self.supernet, probabilities, self.budget, 1, least_share=share)[0].architecture
-        loss = evaluate(self._sharded or self.supernet, self._held_out, likeliest, self.accelerator)["loss"]
+        uncounted: Any = self._sharded or self.supernet
+        loss = evaluate(uncounted, self._held_out, likeliest, self.accelerator)["loss"]
         self.record_incumbent(self.step - 1, likeliest, loss)
 
     def record_incumbent(self, step: int, architecture: Architecture, loss: float) -> None:

@@ -94,12 +94,8 @@ def search_parser(program: str, description: str, families: Sequence[str], defau
     add("--max-steps", type=int | None, help="weight steps")
     add("--batch-size", type=int | None, help="items in a batch, per process")
     add("--gradient-accumulation", type=int, default=1, help="batches summed up for one step")
-    add(
-        "--train-portion",
-        type=float,
-        default=0.8,
-        help="share of the training data for the weights; the rest is for the alphas",
-    )
+    portion = "share of the training data for the weights; the rest is for the alphas"
+    add("--train-portion", type=float, default=0.8, help=portion)
     add("--learning-rate", type=float | None, help="peak learning rate of the weights")
     add("--arch-learning-rate", type=float | None, help="of the alphas; by default it scales with the number of steps")
     add("--max-params", type=float | Literal["halfway", "none"], default="halfway", help="hard upper limit of the parameters; "
