@@ -70,7 +70,7 @@ def test_any_value_in_a_study_is_used_or_refused(whole: Path, study: Path, tmp_p
     values = VALUES.map(lambda value: value if isinstance(value, str | float | bool | None) else repr(value)[:2000])
     plain = st.sampled_from([0, 1, -1, 2**62, 1e308, float("inf"), None, "", "{", "[]", "{}", '{"name": 3}', b"\x80\x04."])
 
-    @cases(40)
+    @cases(12)
     @given(place=st.sampled_from(columns(whole)), value=plain | values.filter(_stored))
     def read(place: tuple[str, str], value: Any):
         shutil.copy(whole, study)
@@ -92,7 +92,7 @@ def _stored(value: Any) -> bool:
 
 
 def test_any_damaged_study_is_used_or_refused(whole: Path, study: Path, tmp_path: Path, accelerator: Accelerator):
-    @cases(40)
+    @cases(12)
     @given(content=damaged(whole.read_bytes()))
     def read(content: bytes):
         for left in study.parent.glob("study.db-*"):

@@ -75,14 +75,15 @@ def test_an_architecture_step_that_is_not_finite_leaves_the_alphas(accelerator: 
 
 def test_where_it_arises():
     toy, batch = Toy(), one_batch()
-    assert "the forward pass gives finite numbers" in origin(toy, batch, lambda: toy.loss(batch, PER_LAYER.largest))
+    assert "the forward pass gives finite numbers" in origin(toy, [batch], lambda b: toy.loss(b, PER_LAYER.largest))
     huge = {**batch, "y": torch.full_like(batch["y"], 1e38)}
-    assert "the first infinite value arises in square" in origin(toy, huge, lambda: toy.loss(huge, PER_LAYER.largest))
+    told = origin(toy, [batch, huge], lambda b: toy.loss(b, PER_LAYER.largest))
+    assert told == "the first infinite value arises in square after head"
     batch["x"][0, 0] = math.nan
-    assert origin(toy, batch, lambda: None) == "the batch's x holds 1 of 24 values that are not finite"
+    assert origin(toy, [one_batch(), batch], lambda _: None) == "the batch's x holds 1 of 24 values that are not finite"
     with torch.no_grad():
         dict(toy.named_parameters())["up.1.weight"][0, 0] = math.inf
-    told = origin(toy, batch, lambda: None)
+    told = origin(toy, [one_batch(), batch], lambda _: None)
     assert told == "the parameter up.1.weight holds 1 of 108 values that are not finite"
 
 

@@ -20,7 +20,7 @@ from knotwork_search._batches import batches, fixed_batches
 from knotwork_search._budget import Budget, costs
 from knotwork_search._checkpoint import load_checkpoint, load_optimiser, optimiser_tensors, save_checkpoint
 from knotwork_search._compute import CountedSupernet, PassFlops
-from knotwork_search._diagnosis import origin
+from knotwork_search._diagnosis import FINITE, origin
 from knotwork_search._discretise import shortlist
 from knotwork_search._evaluate import evaluate
 from knotwork_search._front import check_objectives, nondominated
@@ -170,7 +170,7 @@ class Search:
                 self.non_finite.note(step, *losses)
                 if searching and settings.incumbent_every and self.step % settings.incumbent_every == 0:
                     self._note_incumbent()
-                self.non_finite.stop_if_diverged(self.step, partial(self._origin, step, data))
+                self.non_finite.stop_if_diverged(self.step, partial(self._origin, step, data, held_out))
                 if self.step == settings.max_steps or self._checkpoint_is_due():
                     self.save()
                 self.stop.stop_if_asked(self.accelerator, self.save)
@@ -336,12 +336,18 @@ class Search:
     def _checkpoint_is_due(self) -> bool:
         return self.step % self.settings.checkpoint_every == 0 and self.non_finite.in_order()
 
-    def _origin(self, step: int, data: list[Batch]) -> str:
-        """Where in the weights' forward pass of a step numbers cease to be finite."""
+    def _origin(self, step: int, data: list[Batch], held_out: list[Batch]) -> str:
+        """Where in the forward passes of a step numbers cease to be finite: that of the weights, then of the alphas."""
         self._gather()
+
+        def loss(arch: Selection, batch: Batch) -> Tensor:
+            with self.accelerator.autocast():
+                return self.supernet.loss(batch, arch)
+
         with seeded("step", self.settings.seed, step):
             arch = self.weight_selections(step)[0]
-        return origin(self.supernet, data[0], lambda: self.supernet.loss(data[0], arch))
+        told = origin(self.supernet, data, partial(loss, arch))
+        return origin(self.supernet, held_out, partial(loss, self.probabilities())) if told == FINITE else told
 
     def _gather(self) -> None:
         """End the sharding of the weights."""

@@ -144,7 +144,12 @@ class Training:
 
     def _origin(self, data: Sequence[Batch]) -> str:
         """Where in the forward pass of a step numbers cease to be finite."""
-        return origin(self.model, data[0], lambda: self.loss(data[0]))
+
+        def loss(batch: Batch) -> Tensor:
+            with self.accelerator.autocast():
+                return self.loss(batch)
+
+        return origin(self.model, data, loss)
 
     def _owned(self) -> dict[str, Tensor]:
         """What training changes, tied parameters once: parameters, and the buffers that belong to the state."""
