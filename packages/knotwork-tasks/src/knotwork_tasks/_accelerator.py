@@ -42,7 +42,7 @@ def open_accelerator(flags: AcceleratorFlags, run: RunFolder) -> Accelerator:
     tracker = None if flags.report_to == "none" else flags.report_to
     if tracker and find_spec(tracker) is None:
         raise ValueError(f"--report-to {tracker} needs the package {tracker}, which is not installed")
-    if flags.mixed_precision == "fp16" and PartialState().device.type == "cpu":
+    if flags.mixed_precision == "fp16" and str(PartialState().device) == "cpu":
         # Accelerate would run it in float32 without a word.
         raise ValueError("--mixed-precision fp16 needs a GPU, and this runs on a CPU: use bf16 or no")
     if flags.deterministic:
