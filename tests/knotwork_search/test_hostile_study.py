@@ -42,6 +42,12 @@ def study(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(whole, tmp_path / "inside" / "study.db"))
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Studies that propose nothing new are given up soon."""
+    monkeypatch.setattr("knotwork_search._black_box.PROPOSALS", 10)
+
+
 class Bomb:
     """Leaves a file when it is unpickled."""
 

@@ -163,6 +163,9 @@ class _Study:
         assert self.asked is not None
         with _explained(self.search.storage):
             self._tell(*self.asked, loss)
+            self._read()
+            if math.isfinite(loss) and self.asked[1] not in self.losses:
+                raise ValueError("it does not keep what it is told")  # and would be asked for ever
 
     def evaluated(self) -> list[tuple[dict[str, Any], float]]:
         """Every architecture evaluated, as its values, with its loss; infinite where it is not finite."""

@@ -66,7 +66,9 @@ def _class_files(root: Path, split: str) -> _ClassFiles:
     for entry in _visible(root / split, real_root):
         if not entry.is_dir():
             continue
-        names = [file.name for file in _visible(Path(entry.path), real_root) if file.name.lower().endswith(SUFFIXES)]
+        files = _visible(Path(entry.path), real_root)
+        # Not a pipe, which would be waited for.
+        names = [file.name for file in files if file.name.lower().endswith(SUFFIXES) and not Path(file.path).is_fifo()]
         if not names:
             raise SourceError(
                 f"the class folder {entry.path!r} is empty: it holds no file that ends in {', '.join(SUFFIXES)}; "

@@ -1,6 +1,8 @@
 """Text from local files: one .txt, .jsonl or .parquet, or a folder with train.txt and validation.txt."""
 
 import glob
+import re
+from codecs import BOM_UTF8
 from pathlib import Path
 
 import datasets
@@ -20,6 +22,10 @@ from knotwork_tasks.text._splits import (
 _BUILDERS = {".jsonl": "json", ".parquet": "parquet"}
 FILE_SUFFIXES = (".txt", *_BUILDERS)
 _ROWS_A_READ = 1000
+_MOST_NESTED = 200
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_NULL_ROW = re.compile(rb"[\]}]\s*null")
+_BRACKET = re.compile(rb"[\[\]{}]")
 
 
 def local_text(path: Path, text_column: str, streaming: bool) -> TextSplits:
@@ -56,6 +62,8 @@ def _table(path: Path, text_column: str, streaming: bool) -> TextDataset:
     source = str(path)
     if path.stat().st_size == 0:
         raise SourceError(f"{source!r} is empty: it holds no documents")
+    if path.suffix == ".jsonl":
+        _check_lines(path)
     # Streamed even when all of it is wanted: that reads the file where it is, without a second copy in the cache.
     stream = datasets.load_dataset(_BUILDERS[path.suffix], data_files=glob.escape(source), split="train", streaming=True)
     assert isinstance(stream, IterableDataset)
@@ -64,6 +72,22 @@ def _table(path: Path, text_column: str, streaming: bool) -> TextDataset:
         return texts
     batches = document_batches(texts, _ROWS_A_READ)
     return Dataset.from_dict({"text": [document for batch in batches for document in batch]})
+
+
+def _check_lines(path: Path) -> None:
+    """Raise SourceError for JSON with which Arrow's reader ends the process: nested very deeply, or null in a row's place."""
+    depth = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if depth == 0 and line[:1] == b"{" and line.rstrip()[-1:] == b"}" and len(_BRACKET.findall(line)) == 2:
+                continue  # a flat object, as nearly all lines are
+            bare = _STRING.sub(b"", line.removeprefix(BOM_UTF8))
+            if (depth == 0 and bare.lstrip().startswith(b"null")) or _NULL_ROW.search(bare):
+                raise SourceError(f"{str(path)!r} cannot be read: line {number} is null, where an object should be")
+            for bracket in _BRACKET.findall(bare):
+                depth = depth + 1 if bracket in b"[{" else max(0, depth - 1)
+                if depth > _MOST_NESTED:
+                    raise SourceError(f"{str(path)!r} cannot be read: line {number} is nested more than {_MOST_NESTED} deep")
 
 
 def _one_document(text: str) -> Dataset:
