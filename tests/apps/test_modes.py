@@ -53,6 +53,17 @@ def test_bf16_stays_close_to_float32(search_gpt: Main, tiny: list[str], plain: P
 
 
 @pytest.mark.slow
+def test_tensorboard_is_told_what_the_metrics_hold(search_gpt: Main, tiny: list[str], tmp_path: Path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert search_gpt([*tiny, "--output-dir", str(tmp_path / "run"), "--report-to", "tensorboard"]) == 0
+    events = EventAccumulator(str(tmp_path / "run" / "knotwork"))
+    events.Reload()
+    told = [scalar.value for scalar in events.Scalars("weight/loss")]
+    assert told == pytest.approx(losses(tmp_path / "run"), rel=1e-5)
+
+
+@pytest.mark.slow
 def test_gradient_accumulation_doubles_the_batch(search_gpt: Main, tiny: list[str], tmp_path: Path):
     # The first loss is of the untrained net on the same blocks, in one batch or in two halves.
     whole, halves = tmp_path / "whole", tmp_path / "halves"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -69,4 +70,7 @@ def open_accelerator(flags: AcceleratorFlags, run: RunFolder) -> Accelerator:
 def start_trackers(flags: AcceleratorFlags, accelerator: Accelerator) -> None:
     """Open the tracker that ``--report-to`` names, once the run's folder is there."""
     if flags.report_to != "none":
-        accelerator.init_trackers("knotwork", config={k: v for k, v in flags.as_config().items() if v is not None})
+        given = {name: value for name, value in flags.as_config().items() if value is not None}
+        # TensorBoard takes single values alone.
+        config = {name: v if isinstance(v, int | float | str) else json.dumps(v) for name, v in given.items()}
+        accelerator.init_trackers("knotwork", config=config, init_kwargs={"wandb": {"dir": accelerator.logging_dir}})
