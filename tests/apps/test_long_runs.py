@@ -82,7 +82,8 @@ def test_a_text_larger_than_memory_streams(space_file: Path, tmp_path: Path):
         """Bytes of data, stacks and heaps, that a search streaming this text maps at the most."""
         code = (
             "import re, runpy, sys\n"
-            "try:\n    runpy.run_path(sys.argv[1], run_name='__main__')\n"
+            "del sys.argv[0]\n"
+            "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
             "finally:\n    print(re.search(r'VmData:\\s+(\\d+)', open('/proc/self/status').read())[1])\n"
         )
         run = tmp_path / f"run-{text.stem}-{limit}"

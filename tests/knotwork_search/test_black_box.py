@@ -64,10 +64,10 @@ def test_every_searcher_ranks_distinct_architectures_within_the_budget(accelerat
 
 def test_evolution_beats_chance_and_repeats_itself(accelerator):
     best = {
-        searcher: [searched(searcher, accelerator, evaluations=150, seed=seed)[0].loss for seed in range(3)]
+        searcher: [searched(searcher, accelerator, evaluations=100, seed=seed)[0].loss for seed in range(8)]
         for searcher in ("random", "evolution")
     }
-    assert numpy.mean(best["evolution"]) <= numpy.mean(best["random"]) - 1
+    assert numpy.mean(best["evolution"]) <= numpy.mean(best["random"]) - 0.5
     seeds = [searched("evolution", accelerator, evaluations=50, seed=seed) for seed in (3, 3, 4)]
     assert seeds[0] == seeds[1] != seeds[2]
 
@@ -78,11 +78,11 @@ def test_evolution_uses_the_budget(accelerator):
 
 
 def test_nsga2_pushes_the_front_further_than_chance(accelerator):
-    def best_below(searcher: str) -> list[float]:
-        ranked = searched(searcher, accelerator, evaluations=250)
-        return [min(r.loss for r in ranked if r.candidate.cost["params"] <= cost) for cost in range(10, 60, 5)]
+    def front(searcher: str, seed: int) -> float:
+        ranked = searched(searcher, accelerator, evaluations=250, seed=seed)
+        return sum(min(r.loss for r in ranked if r.candidate.cost["params"] <= cost) for cost in range(10, 60, 5))
 
-    assert sum(best_below("nsga2")) < sum(best_below("random")) - 5
+    assert sum(front("nsga2", seed) for seed in range(3)) < sum(front("random", seed) for seed in range(3)) - 10
 
 
 def test_a_space_with_fewer_architectures_is_exhausted(accelerator, tmp_path):

@@ -14,6 +14,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from knotwork_search import STRATEGIES
+from knotwork_search._sharding import SHARDS_ON_CPUS
 from safetensors.torch import load_file
 
 from .traced import STEPS, Trace, traced
@@ -35,7 +36,7 @@ def names(request: pytest.FixtureRequest) -> list[str]:
 
 def sharded(names: list[str]) -> list[str]:
     """Strategies whose weights can be shared out: a mixture's, hard samples', and a teacher and its pupils."""
-    return [name for name in names if name in ("drnas", "gdas", "sandwich-re")]
+    return [name for name in names if SHARDS_ON_CPUS and name in ("drnas", "gdas", "sandwich-re")]
 
 
 def start(rank: int, folder: Path, names: list[str]) -> subprocess.Popen[str]:

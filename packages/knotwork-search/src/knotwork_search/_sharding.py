@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+import torch
 from accelerate import Accelerator
 from knotwork_ops import Architecture, Selection
 from torch import Tensor, nn
@@ -13,6 +14,9 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from knotwork_search._protocols import Batch, Supernet
+
+SHARDS_ON_CPUS = hasattr(torch.cpu.Stream, "record_event")
+"""Whether this torch's FSDP2 runs there: it waits for events, which streams of older ones do not have."""
 
 
 class ShardedSupernet:
@@ -102,5 +106,7 @@ def check_shardable(accelerator: Accelerator, *, second_order: bool, compiled: b
         raise ValueError("--compile is of whole weights: leave out one of --compile and --shard-weights")
     if accelerator.scaler is not None:
         raise ValueError("fp16's loss scale does not look at sharded gradients: use bf16 or float32 with --shard-weights")
+    if accelerator.device.type == "cpu" and not SHARDS_ON_CPUS:
+        raise ValueError(f"--shard-weights needs a newer torch than {torch.__version__} on CPUs, or GPUs")
     if accelerator.num_processes == 1:
         raise ValueError("--shard-weights shares the weights out over processes, and there is one: start several")
