@@ -20,7 +20,7 @@ STEPS = 50
 LOSS = 0.02
 """How far losses may lie apart, in nats, at every step. Measured: up to 0.006 for text, 0.013 for images."""
 ALPHA, PROBABILITY = 0.15, 0.06
-"""How far alphas, of which some moved by 0.5, and probabilities may lie apart at the end. Measured: up to 0.10 and 0.05."""
+"""How far alphas, of which some moved by 0.4, and probabilities may lie apart at the end. Measured: up to 0.10 and 0.05."""
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +60,7 @@ def test_fifty_steps_stay_close_to_float32(family: str, strategy: str, seed: int
     for name, alpha in exact.alphas.items():
         assert float((search.alphas[name] - alpha).detach().abs().max()) < ALPHA
         assert float((search.probabilities()[name] - exact.probabilities()[name]).abs().max()) < PROBABILITY
-    assert max(float(alpha.detach().abs().max()) for alpha in exact.alphas.values()) > 0.5
+    assert max(float(alpha.detach().abs().max()) for alpha in exact.alphas.values()) > 0.4
     kept: dict[str, Tensor] = {f"alpha {name}": alpha for name, alpha in search.alphas.items()}
     kept |= optimiser_tensors("architecture_optimiser", search.architecture_optimiser)
     kept |= {**optimiser_tensors("weight_optimiser", search.weight_optimiser), **dict(search.supernet.named_parameters())}
