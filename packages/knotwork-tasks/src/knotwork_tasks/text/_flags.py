@@ -33,7 +33,7 @@ def parse_text_flags(program: str, description: str, arguments: Sequence[str] | 
     parser = search_parser(program, description, FAMILIES, _DEFAULT_SPACE, DATASETS)
     add = parser.add_argument
     add("--text-column", type=str, default="text", help="the column that holds the text")
-    add("--streaming", action="store_true", help="stream a Hub dataset instead of downloading it")
+    add("--streaming", action="store_true", help="read the dataset as it is needed, not all of it before")
     add("--tokenizer", type=str | None, help="Hub name, local folder, or train:SIZE for a byte-level BPE")
     add("--block-size", type=int | None, help="tokens in a block; the space's own by default")
     defaults = {"space": _DEFAULT_SPACE, "dataset": "python-stdlib", "tokenizer": "train:4096"}
