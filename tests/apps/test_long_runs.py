@@ -78,8 +78,8 @@ def test_a_text_larger_than_memory_streams(space_file: Path, tmp_path: Path):
             large.writelines([line] * (2**20 // len(line)))
     assert many.stat().st_size > 0.95 * 2**30
 
-    def peak(text: Path, limit: int | None = None) -> int:
-        """Bytes of data, stacks and heaps, that a search streaming this text maps at the most."""
+    def mapped(text: Path, limit: int | None = None) -> int:
+        """Bytes of data, stacks and heaps, that a search streaming this text maps at its end."""
         code = (
             "import re, runpy, sys\n"
             "del sys.argv[0]\n"
@@ -99,4 +99,4 @@ def test_a_text_larger_than_memory_streams(space_file: Path, tmp_path: Path):
         return int(done.stdout.splitlines()[-1]) * 1024
 
     # A quarter of the text may be held beside what every search takes.
-    peak(many, peak(few) + 2**28)
+    mapped(many, mapped(few) + 2**28)
