@@ -154,6 +154,27 @@ def _yaml(value: Any) -> bytes:
         return json.dumps(value).encode()
 
 
+def one_changed(whole: dict[str, bytes]) -> st.SearchStrategy[dict[str, bytes]]:
+    """The contents of a folder's files, one of them changed: of what is JSON, JSON lines or YAML its values as well."""
+    kinds: dict[str, Callable[[bytes], st.SearchStrategy[bytes]]] = {
+        ".json": lambda content: json_bytes(json.loads(content)),
+        ".jsonl": lambda content: mutated([json.loads(line) for line in content.splitlines()]).map(_lines),
+        ".yaml": lambda content: yaml_bytes(yaml.safe_load(content)),
+    }
+    changes = [st.tuples(st.just(name), kinds.get(Path(name).suffix, damaged)(content)) for name, content in whole.items()]
+    return st.one_of(changes).map(lambda change: {**whole, change[0]: change[1]})
+
+
+def _lines(records: Any) -> bytes:
+    return "\n".join(map(json.dumps, records if isinstance(records, list) else [records])).encode()
+
+
+def write_all(folder: Path, contents: dict[str, bytes]) -> None:
+    """Write the files of a folder."""
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+
+
 def _contents(document: Any, dump: Callable[[Any], bytes]) -> st.SearchStrategy[bytes]:
     deep = DEEP.map(lambda value: repr(value).replace("'", '"').encode() if _shallow(value) else b'{"a":' * 9000)
     changed = mutated(document).map(dump)

@@ -14,6 +14,7 @@ import argparse
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from knotwork_spaces.ordering import SCORES, ordered
 from knotwork_tasks.text import TextTask, parse_text_flags, text_task
 
 ROOT = Path(__file__).parents[1]
-SIZES = {"embed_dim": 128, "depth": 4, "num_heads": 4, "mlp_ratio": 4}
+SIZES = {"embed_dim": 64, "depth": 4, "num_heads": 4, "mlp_ratio": 4}
 SETTINGS = {"family": "gpt2", "block_size": 128, "initializer_range": 0.06}
 SHARES = {
     "embed_dim": [0.5, 0.625, 0.75, 0.875, 1.0],
@@ -44,25 +45,29 @@ def main() -> None:
     """Run what is missing, then print both tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--output-dir", type=Path, required=True)
-    parser.add_argument("--checkpoint-steps", type=int, default=3000)
+    parser.add_argument("--checkpoint-steps", type=int, default=10000)
     parser.add_argument("--search-steps", type=int, default=1000)
-    parser.add_argument("--steps", type=int, default=1000, help="of training what was found")
+    parser.add_argument("--steps", type=int, default=3000, help="of training what was found")
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--learning-rate", type=float, default=3e-3, help="of training from scratch")
-    parser.add_argument("--inherited-rate", type=float, default=1e-3, help="of the search and of training inherited weights")
+    parser.add_argument("--learning-rate", type=float, default=1e-2, help="of training from scratch")
+    parser.add_argument("--inherited-rate", type=float, default=3e-3, help="of the search and of training inherited weights")
     flags = parser.parse_args()
     flags.output_dir.mkdir(parents=True, exist_ok=True)
     task = _task(flags, {name: [size] for name, size in SIZES.items()})
-    checkpoint, loss = _checkpoint(flags, task)
+    checkpoint = flags.output_dir / "checkpoint"
+    whole = _checkpoint(task, flags, checkpoint, flags.checkpoint_steps)
+    half = _checkpoint(task, flags, flags.output_dir / "checkpoint-half", flags.checkpoint_steps // 2)
+    size = _params(task.supernet, task.supernet.space.largest)
+    print(f"The checkpoint: {size:,} parameters, {_told(whole)}; after {_told(half)}")
     _print_orders(flags, task, checkpoint)
-    _print_compressed(flags, task, checkpoint, loss)
+    _print_compressed(flags, task, checkpoint)
 
 
 def _task(flags: argparse.Namespace, options: dict[str, Any]) -> TextTask:
     """The default text, its tokenizer, and a net of one architecture."""
     file = flags.output_dir / "checkpoint.yaml"
     file.write_text(yaml.safe_dump({**SETTINGS, **options}))
-    arguments = ["--space", str(file), "--output-dir", str(flags.output_dir / "plan"), "--tokenizer", "train:2048"]
+    arguments = ["--space", str(file), "--output-dir", str(flags.output_dir / "plan"), "--tokenizer", "train:512"]
     parsed = parse_text_flags("compress", "", [*arguments, "--batch-size", str(flags.batch_size)])
     return text_task(parsed, RunFolder(parsed.output_dir), Accelerator())
 
@@ -83,19 +88,25 @@ def _trained(flags: argparse.Namespace, task: TextTask, model: Any, steps: int, 
     return evaluate_alone(model, metrics, task.validation, accelerator)["loss"]
 
 
-def _checkpoint(flags: argparse.Namespace, task: TextTask) -> tuple[Path, float]:
-    folder = flags.output_dir / "checkpoint"
+def _checkpoint(task: TextTask, flags: argparse.Namespace, folder: Path, steps: int) -> dict[str, Any]:
+    """Train the whole net from scratch and keep it; how long for, and its loss."""
 
     def train() -> dict[str, Any]:
         set_seed(0)
         space: Any = task.supernet.space
         model = family("gpt2").plain_model(space, space.largest)
-        loss = _trained(flags, task, model, flags.checkpoint_steps, flags.learning_rate)
+        started = time.perf_counter()
+        loss = _trained(flags, task, model, steps, flags.learning_rate)
+        seconds = time.perf_counter() - started
         model.save_pretrained(folder)
         task.packaging.tokenizer.save_pretrained(folder)
-        return {"loss": loss}
+        return {"steps": steps, "loss": loss, "seconds": seconds}
 
-    return folder, _once(flags.output_dir / "checkpoint.json", train)["loss"]
+    return _once(folder.with_suffix(".json"), train)
+
+
+def _told(trained: dict[str, Any]) -> str:
+    return f"{trained['steps']:,} steps in {trained['seconds'] / 60:.1f} minutes {trained['loss']:.4f} nats per token"
 
 
 def _ordered(checkpoint: Path, score: str, options: dict[str, Any], task: TextTask) -> tuple[Any, Any]:
@@ -149,7 +160,7 @@ def _fitting(space: Any, supernet: Any) -> Architecture:
     return max((a for a in wide if _params(supernet, a) <= limit), key=lambda a: a["embed_dim"])
 
 
-def _print_compressed(flags: argparse.Namespace, task: TextTask, checkpoint: Path, loss: float) -> None:
+def _print_compressed(flags: argparse.Namespace, task: TextTask, checkpoint: Path) -> None:
     total = flags.search_steps + flags.steps
     found = _searched(flags, checkpoint, _params(task.supernet, task.supernet.space.largest) / 2)
 
@@ -182,9 +193,7 @@ def _print_compressed(flags: argparse.Namespace, task: TextTask, checkpoint: Pat
         "(c) the architecture of (a) from scratch": ("scratch", total, scratch),
     }
     record = json.loads((found / "architecture.json").read_text())
-    whole = _params(task.supernet, task.supernet.space.largest)
-    print(f"\nThe checkpoint: {whole:,} parameters, {flags.checkpoint_steps:,} steps, {loss:.4f} nats per token")
-    print(f"(a) found: {record['architecture']}, in {flags.search_steps:,} steps\n")
+    print(f"\n(a) found: {record['architecture']}, in {flags.search_steps:,} steps\n")
     print("| way | parameters | steps of training | loss before them | loss after them |\n| --- | --- | --- | --- | --- |")
     for way, (name, steps, compute) in ways.items():
         got = _once(flags.output_dir / f"{name}.json", compute)

@@ -16,18 +16,13 @@ from knotwork_search import LatencyTable, RunFolder, Search, cached_table, load_
 from knotwork_search._checkpoint import _digest
 from knotwork_search.report import read_metrics, write_report
 
-from ..hostile import cases, damaged, json_bytes, mutated, refused_clearly, watched, yaml_bytes
+from ..hostile import cases, json_bytes, mutated, one_changed, refused_clearly, watched, write_all, yaml_bytes
 from .report.conftest import CONFIG, metrics, outcome
 from .test_loop import data, few_steps
 from .timed_toy import FakeClock, TimedToy
 from .toy import PER_LAYER, Toy
 
 LINES = [json.dumps(record) for record in metrics(3)]
-
-
-def lines(records: Any) -> bytes:
-    """The content of metrics.jsonl."""
-    return "\n".join(map(json.dumps, records if isinstance(records, list) else [records])).encode()
 
 
 @pytest.fixture
@@ -68,19 +63,11 @@ def test_any_run_has_a_report_or_an_error(run: Path, tmp_path: Path):
         "metrics.jsonl": "\n".join(LINES).encode(),
         "architecture.json": json.dumps(outcome()).encode(),
     }
-    records = [json.loads(line) for line in LINES]
-    changed = st.one_of(
-        st.tuples(st.just("config.yaml"), yaml_bytes(yaml.safe_load(CONFIG))),
-        st.tuples(st.just("architecture.json"), json_bytes(outcome())),
-        st.tuples(st.just("architecture.json"), json_bytes(outcome())),
-        st.tuples(st.just("metrics.jsonl"), mutated(records).map(lines)),
-    )
 
     @cases(25)
-    @given(change=changed)
-    def write(change: tuple[str, bytes]):
-        for name, content in whole.items():
-            (run / name).write_bytes(change[1] if name == change[0] else content)
+    @given(contents=one_changed(whole))
+    def write(contents: dict[str, bytes]):
+        write_all(run, contents)
         refused_clearly(lambda: write_report(run))
 
     with watched(tmp_path):
@@ -135,17 +122,13 @@ def test_any_checkpoint_is_resumed_or_refused(searched: Path, tmp_path: Path):
     step = folder.checkpoints / original.name
     step.mkdir(parents=True)
     search = Search(Toy(), data(), few_steps("drnas", max_steps=8), accelerator=Accelerator(), run=folder)
-    changed = st.one_of(
-        st.tuples(st.just("state.json"), json_bytes(json.loads(whole["state.json"]))),
-        st.tuples(st.just("tensors.safetensors"), damaged(whole["tensors.safetensors"])),
-    )
 
     @cases(150)
-    @given(change=changed)
-    def resume(change: tuple[str, bytes]):
-        for name, content in whole.items():
-            (step / name).write_bytes(change[1] if name == change[0] else content)
-        if change[0] != "state.json":  # whoever damages tensors on purpose also writes the digest that fits them
+    @given(contents=one_changed(whole))
+    def resume(contents: dict[str, bytes]):
+        write_all(step, contents)
+        # Whoever damages tensors on purpose also writes the digest that fits them.
+        if contents["tensors.safetensors"] != whole["tensors.safetensors"]:
             state = json.loads(whole["state.json"]) | {"digest": _digest(step / "tensors.safetensors")}
             (step / "state.json").write_text(json.dumps(state))
         refused_clearly(search.load)

@@ -20,7 +20,7 @@ from knotwork_spaces.vit import plain_model
 from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from ..hostile import MARKER, cases, damaged, evil_code, json_bytes, mutated, refused_clearly, watched, yaml_bytes
+from ..hostile import MARKER, cases, damaged, evil_code, mutated, one_changed, refused_clearly, watched, write_all, yaml_bytes
 from .cells_cases import cells_supernet, images, tiny_cells
 from .vit_cases import tiny_vit
 
@@ -141,18 +141,11 @@ def test_any_checkpoint_is_read_or_refused(checkpoint: tuple[str, Path], tmp_pat
     family, folder = checkpoint
     around(family, folder)
     whole = {name: (folder / name).read_bytes() for name in ("config.json", "model.safetensors")}
-    config = json.loads(whole["config.json"])
-    contents = st.one_of(
-        st.tuples(st.just("config.json"), json_bytes(config)),
-        st.tuples(st.just("model.safetensors"), damaged(whole["model.safetensors"])),
-    )
 
     @cases(60)
-    @given(change=contents)
-    def read(change: tuple[str, bytes]):
-        name, content = change
-        for other, original in whole.items():
-            (folder / other).write_bytes(content if other == name else original)
+    @given(contents=one_changed(whole))
+    def read(contents: dict[str, bytes]):
+        write_all(folder, contents)
         refused_clearly(lambda: around(family, folder))
 
     with watched(tmp_path):
@@ -284,16 +277,11 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_any_folder_of_cells_is_a_network_or_an_error(cells: Path, tmp_path: Path):
     whole = {name: (cells / name).read_bytes() for name in ("config.json", "model.safetensors")}
-    contents = st.one_of(
-        st.tuples(st.just("config.json"), json_bytes(json.loads(whole["config.json"]))),
-        st.tuples(st.just("model.safetensors"), damaged(whole["model.safetensors"])),
-    )
 
     @cases(80)
-    @given(change=contents)
-    def read(change: tuple[str, bytes]):
-        for name, original in whole.items():
-            (tmp_path / "inside" / name).write_bytes(change[1] if name == change[0] else original)
+    @given(contents=one_changed(whole))
+    def read(contents: dict[str, bytes]):
+        write_all(tmp_path / "inside", contents)
         refused_clearly(lambda: load_cells(tmp_path / "inside"))
 
     with watched(tmp_path):

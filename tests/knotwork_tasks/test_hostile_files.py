@@ -32,7 +32,18 @@ from knotwork_tasks.text._train_flags import parse_text_train_flags
 from knotwork_tasks.training._start import ArchitectureFile, read_start
 from safetensors.torch import load_file, save_file
 
-from ..hostile import MARKER, cases, damaged, evil_code, json_bytes, refused_clearly, watched, yaml_bytes
+from ..hostile import (
+    MARKER,
+    cases,
+    damaged,
+    evil_code,
+    json_bytes,
+    one_changed,
+    refused_clearly,
+    watched,
+    write_all,
+    yaml_bytes,
+)
 
 SPACE: dict[str, Any] = {"embed_dim": [4, 8], "depth": [1, 2], "num_heads": [1, 2], "mlp_ratio": [1, 2]}
 PREPROCESSING = Preprocessing(("a", "b", "c"), (3, 8, 8), (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
@@ -200,16 +211,11 @@ def test_any_classifier_is_read_or_refused(classifier: Path, tmp_path: Path):
 
 def read_any(folder: Path, room: Path, load: Callable[..., Any]) -> None:
     whole = {name: (folder / name).read_bytes() for name in ("config.json", "model.safetensors")}
-    changed = st.one_of(
-        st.tuples(st.just("config.json"), json_bytes(json.loads(whole["config.json"]))),
-        st.tuples(st.just("model.safetensors"), damaged(whole["model.safetensors"])),
-    )
 
     @cases(80)
-    @given(change=changed, weights=st.booleans())
-    def read(change: tuple[str, bytes], weights: bool):
-        for name, content in whole.items():
-            (folder / name).write_bytes(change[1] if name == change[0] else content)
+    @given(contents=one_changed(whole), weights=st.booleans())
+    def read(contents: dict[str, bytes], weights: bool):
+        write_all(folder, contents)
         refused_clearly(lambda: load(folder, weights=weights))
 
     with watched(room):
@@ -279,16 +285,11 @@ def test_any_preprocessing_is_read_or_refused(tmp_path: Path):
     run.path.mkdir()
     CellPackaging(PREPROCESSING, torch.zeros(2, 3, 8, 8)).save(run)
     whole = {name: (run.path / name).read_bytes() for name in ("preprocessing.json", "calibration.safetensors")}
-    changed = st.one_of(
-        st.tuples(st.just("preprocessing.json"), json_bytes(json.loads(whole["preprocessing.json"]))),
-        st.tuples(st.just("calibration.safetensors"), damaged(whole["calibration.safetensors"])),
-    )
 
     @cases(120)
-    @given(change=changed)
-    def read(change: tuple[str, bytes]):
-        for name, content in whole.items():
-            (run.path / name).write_bytes(change[1] if name == change[0] else content)
+    @given(contents=one_changed(whole))
+    def read(contents: dict[str, bytes]):
+        write_all(run.path, contents)
         refused_clearly(lambda: load_packaging(run))
 
     load_packaging(run)
