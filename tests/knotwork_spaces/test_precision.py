@@ -17,7 +17,7 @@ from .comparison import random_alphas, spread_supernet, tiny_space
 from .llama_cases import CASES, spread_llama, tiny_llama
 from .vit_cases import KINDS, images, tiny_vit, vit_supernet
 
-STATISTICS = ("rsqrt", "native_layer_norm", "_fused_rms_norm", "var_mean", "native_batch_norm", "_native_batch_norm_legit")
+STATISTICS = ("rsqrt", "native_layer_norm", "_fused_rms_norm", "var_mean", "native_batch_norm")
 """What computes a norm's statistics: of a mixture the last step of Knotwork's own, of an architecture torch's."""
 CASTS = ("_to_copy",)
 """What brings a mixture's weights to the precision of the activations that they are multiplied with."""
