@@ -156,25 +156,34 @@ def attempt(reads: Callable[[], Any]) -> None:
         assert not isinstance(code, int) or code in (0, 2)
 
 
-@pytest.mark.parametrize("run", ["finished", pytest.param("finished_vit", marks=pytest.mark.slow)], indirect=True)
-def test_an_interrupted_run_is_resumed_without_unpickling(run: Path, kind: Kind, marker: Path, capsys: pytest.CaptureFixture):
-    """Every file that resuming reads, one at a time, and pickles in place of all safetensors."""
+@pytest.fixture
+def interrupted(run: Path) -> Path:
+    """The run as one that was stopped before anything was found."""
     (run / "architecture.json").unlink()
-    kept = shutil.copytree(run, run.parent / "kept")
-    for at, name in enumerate(name for name in files(run) if not name.startswith("model/")):
-        shutil.rmtree(run)
-        shutil.copytree(kept, run)
-        (run / name).write_bytes(BOMBS[at % 2](marker))
-        assert kind.search(["--output-dir", str(run), "--resume"]) in (0, 2)
+    return run
+
+
+@pytest.mark.slow
+@both_kinds
+def test_no_file_of_an_interrupted_run_is_unpickled(interrupted: Path, kind: Kind, marker: Path):
+    kept = shutil.copytree(interrupted, interrupted.parent / "kept")
+    for at, name in enumerate(name for name in files(interrupted) if not name.startswith("model/")):
+        shutil.rmtree(interrupted)
+        shutil.copytree(kept, interrupted)
+        (interrupted / name).write_bytes(BOMBS[at % 2](marker))
+        assert kind.search(["--output-dir", str(interrupted), "--resume"]) in (0, 2)
         assert not marker.exists(), f"{name} was unpickled"
-    shutil.rmtree(run)
-    shutil.copytree(kept, run)
-    for step in (run / "checkpoints").iterdir():
+
+
+@both_kinds
+def test_pickles_in_place_of_all_checkpoints_are_no_checkpoint(
+    interrupted: Path, kind: Kind, marker: Path, capsys: pytest.CaptureFixture
+):
+    for step in (interrupted / "checkpoints").iterdir():
         (step / "tensors.safetensors").unlink()
         for other in OTHERS:
             (step / other).write_bytes(zipped(marker))
-    capsys.readouterr()
-    assert kind.search(["--output-dir", str(run), "--resume"]) == 2
+    assert kind.search(["--output-dir", str(interrupted), "--resume"]) == 2
     assert "no checkpoint to resume from" in capsys.readouterr().err
     assert not marker.exists()
 

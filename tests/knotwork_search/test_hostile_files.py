@@ -64,7 +64,7 @@ def test_any_run_has_a_report_or_an_error(run: Path, tmp_path: Path):
         "architecture.json": json.dumps(outcome()).encode(),
     }
 
-    @cases(25)
+    @cases(15)
     @given(contents=one_changed(whole))
     def write(contents: dict[str, bytes]):
         write_all(run, contents)
