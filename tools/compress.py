@@ -58,7 +58,10 @@ def main() -> None:
     whole = _checkpoint(task, flags, checkpoint, flags.checkpoint_steps)
     half = _checkpoint(task, flags, flags.output_dir / "checkpoint-half", flags.checkpoint_steps // 2)
     size = _params(task.supernet, task.supernet.space.largest)
-    print(f"The checkpoint: {size:,} parameters, {_told(whole)}; after {_told(half)}")
+    took = f"{whole['steps']:,} steps in {whole['seconds'] / 60:.1f} minutes"
+    print(
+        f"The checkpoint: {size:,} parameters, {took}, {whole['loss']:.4f} nats per token; in half the steps {half['loss']:.4f}"
+    )
     _print_orders(flags, task, checkpoint)
     _print_compressed(flags, task, checkpoint)
 
@@ -103,10 +106,6 @@ def _checkpoint(task: TextTask, flags: argparse.Namespace, folder: Path, steps: 
         return {"steps": steps, "loss": loss, "seconds": seconds}
 
     return _once(folder.with_suffix(".json"), train)
-
-
-def _told(trained: dict[str, Any]) -> str:
-    return f"{trained['steps']:,} steps in {trained['seconds'] / 60:.1f} minutes {trained['loss']:.4f} nats per token"
 
 
 def _ordered(checkpoint: Path, score: str, options: dict[str, Any], task: TextTask) -> tuple[Any, Any]:
