@@ -58,10 +58,8 @@ def main() -> None:
     whole = _checkpoint(task, flags, checkpoint, flags.checkpoint_steps)
     half = _checkpoint(task, flags, flags.output_dir / "checkpoint-half", flags.checkpoint_steps // 2)
     size = _params(task.supernet, task.supernet.space.largest)
-    took = f"{whole['steps']:,} steps in {whole['seconds'] / 60:.1f} minutes"
-    print(
-        f"The checkpoint: {size:,} parameters, {took}, {whole['loss']:.4f} nats per token; in half the steps {half['loss']:.4f}"
-    )
+    took = f"{whole['steps']:,} steps, {whole['seconds'] / 60:.1f} minutes"
+    print(f"Checkpoint: {size:,} parameters, {took}: {whole['loss']:.4f} nats per token; half of them: {half['loss']:.4f}")
     _print_orders(flags, task, checkpoint)
     _print_compressed(flags, task, checkpoint)
 

@@ -28,7 +28,7 @@ def test_both_tables_tell_what_was_trained_and_nothing_is_done_twice(tmp_path: P
     assert [row[0] for row in orders] == ["none", "magnitude", "activation", "taylor"]
     assert [row[0].split()[0] for row in ways] == ["(a)", "(b)", "(b')", "(c)"]
     assert [row[2] for row in ways] == ["1", "3", "3", "3"]  # those that search nothing train for as long in all
-    whole = int(re.findall(r"The checkpoint: ([\d,]+) parameters, 3 steps in", printed.stdout)[0].replace(",", ""))
+    whole = int(re.findall(r"Checkpoint: ([\d,]+) parameters, 3 steps, ", printed.stdout)[0].replace(",", ""))
     for row, name in zip(ways, ("searched", "scaled", "scaled-ordered", "scratch"), strict=True):
         stored = json.loads((tmp_path / f"{name}.json").read_text())
         assert row[3:] == [f"{stored['before']:.4f}", f"{stored['loss']:.4f}"]
