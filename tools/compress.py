@@ -186,7 +186,7 @@ def _print_compressed(flags: argparse.Namespace, task: TextTask, checkpoint: Pat
     ways: dict[str, tuple[str, int, Callable[[], dict[str, Any]]]] = {
         "(a) searched from the checkpoint": ("searched", flags.steps, searched),
         "(b) all widths scaled, inherited prefix": ("scaled", total, lambda: scaled("none")),
-        "(b') the same, units ordered": ("scaled-ordered", total, lambda: scaled("taylor")),
+        "(b') the same, units ordered": ("scaled-ordered", total, lambda: scaled("activation")),
         "(c) the architecture of (a) from scratch": ("scratch", total, scratch),
     }
     record = json.loads((found / "architecture.json").read_text())

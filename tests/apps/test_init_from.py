@@ -52,7 +52,7 @@ def test_a_search_from_a_checkpoint_goes_on_without_it(
     shutil.rmtree(copy)
     assert search_gpt(["--output-dir", str(run), "--resume"]) == 0
     config, space = (yaml.safe_load((run / name).read_text()) for name in ("config.yaml", "space.json"))
-    assert (config["space"], config["tokenizer"], config["order"]) == ("gpt2-pretrained", str(copy), "taylor")
+    assert (config["space"], config["tokenizer"], config["order"]) == ("gpt2-pretrained", str(copy), "activation")
     assert space["choices"]["embed_dim"]["options"] == [8, 12, 16]
     assert sorted(space["layer_order"]) == [0, 1, 2]
     model: Any = AutoModelForCausalLM.from_pretrained(run / "model")

@@ -60,7 +60,7 @@ class SearchFlags(RunFlags):
     incumbent_every: int = 0
     storage: str | None = None
     init_from: str | None = None
-    order: str = "taylor"
+    order: str = "activation"
     resume: bool
     push_to_hub: str | None
     report_to: str
@@ -133,7 +133,7 @@ def _add_checkpoint_flags(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("--init-from", type=str | None, help="checkpoint to start from, a folder or a name on the Hub: the largest "
         "architecture, of which the space may give shares; FAMILY-pretrained is then the default space")  # fmt: skip
-    add("--order", type=str, default="taylor", help="score that orders a checkpoint's units, so that smaller nets inherit "
+    add("--order", type=str, default="activation", help="score that orders a checkpoint's units, so that smaller nets inherit "
         f"what matters: {', '.join(SCORES)}, or none")  # fmt: skip
     add("--lora-rank", type=int | None, help="train low-rank adapters of this rank on the linear maps, in place of all "
         "weights, so that a supernet to fine-tune takes little more memory than they; merged in what is exported")  # fmt: skip
