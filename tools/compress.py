@@ -2,10 +2,11 @@
 
     uv run python tools/compress.py --output-dir runs/compress
 
-The checkpoint is trained on the default text, and once more in half the steps, to tell what more would give. The first table tells what ordering its units is worth: the loss of smaller nets
-that inherit its weights, without any training. The second compares three ways to half the parameters with equal total steps:
-searched from the checkpoint and trained on, all widths scaled alike with the inherited prefix, and the searched architecture
-from scratch. What is finished is kept in the output folder, so a killed run goes on where it was.
+The checkpoint is trained on the default text, and once more in half the steps, to tell what more of them would give. The
+first table tells what ordering its units is worth: the loss of smaller nets that inherit its weights, without any training.
+The second compares three ways to half the parameters with equal total steps: searched from the checkpoint and trained on, all
+widths scaled alike with the inherited prefix, and the searched architecture from scratch. What is finished is kept in the
+output folder, so a killed run goes on where it was.
 """
 
 from __future__ import annotations
