@@ -46,14 +46,10 @@ def load_app(name: str) -> Main:
 
 @pytest.fixture(autouse=True)
 def fresh_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave an export's fresh process, which takes seconds, to the tests of the package and to those marked ``verified``."""
+    """Leave an export's fresh process, which takes many seconds, to the tests of the package, to those marked ``verified``, and
+    to the runs that tests share, which are made before this."""
     if request.node.get_closest_marker("verified") is None:
-        without_fresh_process(monkeypatch)
-
-
-def without_fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let exports end without the check that starts one."""
-    monkeypatch.setattr("knotwork_export._export.compare", lambda *_: None)
+        monkeypatch.setattr("knotwork_export._export.compare", lambda *_: None)
 
 
 @pytest.fixture(scope="session")
@@ -111,9 +107,7 @@ def finished(search_gpt: Main, tiny: list[str], tmp_path_factory: pytest.TempPat
     """A finished run with a front, per layer so that the model carries its own code."""
     run = tmp_path_factory.mktemp("finished") / "run"
     flags = ["--granularity", "per-layer", "--max-params", "none", "--pareto", "params,loss"]
-    with pytest.MonkeyPatch.context() as patch:  # every process of tests makes this run
-        without_fresh_process(patch)
-        assert search_gpt([*tiny, "--output-dir", str(run), *flags]) == 0
+    assert search_gpt([*tiny, "--output-dir", str(run), *flags]) == 0
     return run
 
 
